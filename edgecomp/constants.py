@@ -1,0 +1,72 @@
+"""Numbers and names of the file formats and their limits; docs/format.md explains each.
+
+They stand here once. The C header repeats those that it needs, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The codestream (one picture).
+CODESTREAM_SUFFIX: Final = ".edge"
+CODESTREAM_MAGIC: Final = b"\xecEC"
+CODESTREAM_VERSION: Final = 1
+
+FLAG_ORIGIN: Final = 0x01
+FLAG_TILED: Final = 0x02
+FLAG_SECTIONS: Final = 0x04
+FLAG_GREY: Final = 0x08
+KNOWN_FLAGS: Final = FLAG_ORIGIN | FLAG_TILED | FLAG_SECTIONS | FLAG_GREY
+
+SECTION_ALPHA: Final = 0x01
+SECTION_ICC: Final = 0x02
+SECTION_EXIF: Final = 0x81
+SECTION_XMP: Final = 0x82
+SECTION_ANCILLARY_BIT: Final = 0x80
+
+ENCODING_STORED: Final = 0
+ENCODING_LZMA2: Final = 1
+
+MODEL_ID_BYTES: Final = 8
+SYMBOL_HASH_BYTES: Final = 4
+
+# Source suffixes that cost one byte in a codestream. The order is part of the format: append only.
+SUFFIX_CODES: Final[tuple[str, ...]] = (
+    "",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".ppm",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".avif",
+    ".JPG",
+    ".JPEG",
+    ".PNG",
+)
+SUFFIX_LITERAL: Final = 0x80
+
+# The archive (a ZIP file).
+ARCHIVE_SUFFIX: Final = ".ecz"
+ARCHIVE_COMMENT: Final = b"edgecomp archive 1"
+EXTRA_ID: Final = 0x4345
+
+# Limits. A well-formed file may be refused by them; they are raised by explicit options only.
+MAX_SIDE: Final = 1 << 20
+DEFAULT_MAX_PIXELS: Final = 256_000_000
+MAX_TILES: Final = 1 << 16
+MAX_SECTIONS: Final = 64
+MAX_SECTION_BYTES: Final = 1 << 26
+MAX_MEMBERS: Final = 10_000_000
+LZMA_MEMORY_LIMIT: Final = 1 << 27
+
+# Qualities: points A, B and C of the paper, Table 1.
+QUALITIES: Final = ("A", "B", "C")
+DEFAULT_QUALITY: Final = "B"
+BACKENDS: Final = ("onnx", "tensorflow")
+PRECISIONS: Final = ("auto", "int8", "fp32")
