@@ -70,3 +70,4 @@ QUALITIES: Final = ("A", "B", "C")
 DEFAULT_QUALITY: Final = "B"
 BACKENDS: Final = ("onnx", "tensorflow")
 PRECISIONS: Final = ("auto", "int8", "fp32")
+DEFAULT_CODER: Final = "lzma"

@@ -1,0 +1,111 @@
+"""The default backend: ONNX graphs on onnxruntime's CPU provider."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edgecomp.backends import Latent
+from edgecomp.errors import BackendUnavailableError, LimitError, ModelDamagedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgecomp.models import Model
+
+_CHECKED_METADATA: Final = ("stride", "channels", "levels", "zero")
+_FATAL_ONLY: Final = 4
+
+
+class OnnxBackend:
+    """Runs a model's ONNX graphs. Sessions are made when first needed; one serves all threads.
+
+    Args:
+        model: which networks.
+        precision: "auto" takes int8 where the model has it, else fp32.
+        threads: that onnxruntime may use within one call.
+    """
+
+    name = "onnx"
+
+    def __init__(self, model: Model, *, precision: str = "auto", threads: int = 1) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BackendUnavailableError(f"onnxruntime cannot be loaded ({error})") from error
+        self._ort: Any = onnxruntime
+        self._model = model
+        self._threads = threads
+        if precision == "auto":
+            precision = "int8" if "int8" in model.precisions else "fp32"
+        self.precision = precision
+        self._sessions: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def analyse(self, rgb: NDArray[np.uint8], gain: int) -> Latent:
+        """Picture uint8 (height, width, 3), sides multiples of the stride -> symbols."""
+        outputs = self._run("encoder", {"picture": rgb[np.newaxis]}, gain)
+        counts = outputs[1][0] if self._model.importance_map else None
+        return Latent(outputs[0][0], counts)
+
+    def synthesise(self, symbols: NDArray[np.uint8], gain: int) -> NDArray[np.uint8]:
+        """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3)."""
+        picture: NDArray[np.uint8] = self._run("decoder", {"symbols": symbols[np.newaxis]}, gain)[0]
+        return picture[0]
+
+    def _run(self, role: str, feeds: dict[str, Any], gain: int) -> list[NDArray[np.uint8]]:
+        session = self._session(role)
+        if self._model.gains > 1:
+            feeds["gain"] = np.array([gain], np.int64)
+        try:
+            outputs: list[NDArray[np.uint8]] = session.run(None, feeds)
+        except Exception as error:  # onnxruntime's exceptions share no base of their own
+            if "allocate" in str(error).lower():
+                raise LimitError(f"not enough memory for the {role} network") from error
+            raise ModelDamagedError(
+                f"the {role} of model {self._model.name} cannot be run ({error})",
+                path=str(self._model.path),
+            ) from error
+        return outputs
+
+    def _session(self, role: str) -> Any:
+        with self._lock:
+            session = self._sessions.get(role)
+            if session is None:
+                session = self._sessions[role] = self._load(role)
+            return session
+
+    def _load(self, role: str) -> Any:
+        graph = self._model.read_graph(role, self.precision)
+        options = self._ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # Spinning threads would take the cores from the pictures worked on beside this one.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # One level everywhere: another level fuses other nodes and gives other pixels.
+        options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        # The arena keeps the largest blocks of every shape it has seen: memory would grow.
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = _FATAL_ONLY
+        try:
+            session = self._ort.InferenceSession(
+                graph, sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelDamagedError(
+                f"the {role} of model {self._model.name} cannot be loaded ({error})",
+                path=str(self._model.path),
+            ) from error
+        self._check_metadata(role, session.get_modelmeta().custom_metadata_map)
+        return session
+
+    def _check_metadata(self, role: str, metadata: dict[str, str]) -> None:
+        for key in _CHECKED_METADATA:
+            expected = str(getattr(self._model, key))
+            if metadata.get(key) != expected:
+                raise ModelDamagedError(
+                    f"the {role} says {key} = {metadata.get(key)}, the manifest {expected}",
+                    path=str(self._model.path),
+                )

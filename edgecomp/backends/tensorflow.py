@@ -1,0 +1,73 @@
+"""The float networks as a TensorFlow SavedModel that the exporter wrote (extra ``tensorflow``)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecomp.backends import Latent
+from edgecomp.errors import BackendUnavailableError, ModelDamagedError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgecomp.models import Model
+
+
+class TensorflowBackend:
+    """Runs ``saved_model/`` of a model: functions ``encode`` and ``decode``.
+
+    Args:
+        model: which networks.
+        precision: "auto" or "fp32"; there is no int8 form.
+        threads: that one call may use; the first backend made in a process decides.
+    """
+
+    name = "tensorflow"
+    precision = "fp32"
+
+    def __init__(self, model: Model, *, precision: str = "auto", threads: int = 1) -> None:
+        if precision == "int8":
+            raise UsageError("the tensorflow backend runs in fp32 only; int8 needs --backend onnx")
+        self._model = model
+        folder = model.check_saved_model()
+        # Its start-up notices are of no use to somebody who compresses pictures.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        try:
+            import tensorflow as tf
+        except ImportError as error:
+            raise BackendUnavailableError(
+                f"the tensorflow backend needs TensorFlow ({error});"
+                " install it with: pip install 'edgecomp[tensorflow]'"
+            ) from error
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        except RuntimeError:
+            pass  # TensorFlow has started already and keeps the number it has
+        self._tf: Any = tf
+        try:
+            self._module: Any = tf.saved_model.load(str(folder))
+        except Exception as error:  # whatever TensorFlow makes of a malformed SavedModel
+            raise ModelDamagedError(
+                f"the SavedModel cannot be loaded ({error})", path=str(folder)
+            ) from error
+
+    def analyse(self, rgb: NDArray[np.uint8], gain: int) -> Latent:
+        """Picture uint8 (height, width, 3), sides multiples of the stride -> symbols."""
+        outputs = self._call(self._module.encode, rgb, gain)
+        counts = outputs[1][0] if self._model.importance_map else None
+        return Latent(outputs[0][0], counts)
+
+    def synthesise(self, symbols: NDArray[np.uint8], gain: int) -> NDArray[np.uint8]:
+        """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3)."""
+        return self._call(self._module.decode, symbols, gain)[0][0]
+
+    def _call(self, function: Any, array: NDArray[np.uint8], gain: int) -> list[NDArray[np.uint8]]:
+        arguments = [self._tf.constant(array[np.newaxis])]
+        if self._model.gains > 1:
+            arguments.append(self._tf.constant([gain], self._tf.int64))
+        result = function(*arguments)
+        outputs = result if isinstance(result, tuple | list) else (result,)
+        return [np.asarray(output, np.uint8) for output in outputs]

@@ -1,0 +1,246 @@
+"""Models: a folder with a manifest and graphs (docs/format.md, section 4), and the ones that ship.
+
+Everything is read into memory and compared with the hashes of the manifest before it is used, so
+that a damaged model is refused and never decodes to noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edgecomp.constants import MODEL_ID_BYTES, QUALITIES
+from edgecomp.errors import ModelDamagedError, ModelNotFoundError
+
+MANIFEST: Final = "model.json"
+SAVED_MODEL: Final = "saved_model"
+_SCHEMA: Final = 1
+_SHIPPED: Final = Path(__file__).parent / "models"
+_ROLES: Final = ("encoder", "decoder")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFile:
+    """One ONNX graph of a model: file name, SHA-256 in hexadecimal."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model's manifest, checked.
+
+    Attributes:
+        path: its folder.
+        model_id: first 8 bytes of the SHA-256 of the manifest.
+        name: for people, "edge-a".
+        network: "edge" or "cvpr".
+        quality: "A", "B", "C", or what the exporter called it.
+        stride: pixels a latent position covers on each side.
+        channels: of the latent.
+        levels: number of symbol values; symbols are 0 to levels - 1.
+        zero: the symbol of the zero latent.
+        importance_map: whether the encoder tells how many channels of each position are coded.
+        gains: number of gain indices.
+        graphs: (role, precision) -> file.
+        saved_model: file within ``saved_model/`` -> SHA-256 in hexadecimal; empty if there is none.
+        parameters, multiply_adds_per_pixel: by role, for information.
+    """
+
+    path: Path
+    model_id: bytes
+    name: str
+    network: str
+    quality: str
+    stride: int
+    channels: int
+    levels: int
+    zero: int
+    importance_map: bool
+    gains: int
+    graphs: dict[tuple[str, str], GraphFile]
+    saved_model: dict[str, str]
+    parameters: dict[str, int]
+    multiply_adds_per_pixel: dict[str, float]
+
+    @property
+    def id_hex(self) -> str:
+        """The model id in hexadecimal."""
+        return self.model_id.hex()
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions that both graphs are there in."""
+        found = {precision for _, precision in self.graphs}
+        return tuple(sorted(p for p in found if all((role, p) in self.graphs for role in _ROLES)))
+
+    def size(self, precision: str | None = None) -> int:
+        """Bytes of the graphs on disk, of one precision or of all."""
+        files = {g.file for (_, p), g in self.graphs.items() if precision in (None, p)}
+        return sum((self.path / file).stat().st_size for file in files)
+
+    def read_graph(self, role: str, precision: str) -> bytes:
+        """An ONNX graph's bytes, after its hash was checked.
+
+        Raises:
+            ModelNotFoundError: the model has no such graph.
+            ModelDamagedError: the file is missing or its hash is wrong.
+        """
+        graph = self.graphs.get((role, precision))
+        if graph is None:
+            known = ", ".join(self.precisions) or "none"
+            raise ModelNotFoundError(
+                f"model {self.name} has no {precision} {role} (precisions: {known})",
+                path=str(self.path),
+            )
+        return _read_checked(self.path / graph.file, graph.sha256)
+
+    def check_saved_model(self) -> Path:
+        """The folder of the TensorFlow SavedModel, after its files' hashes were checked.
+
+        Raises:
+            ModelNotFoundError: the model has none.
+            ModelDamagedError: a file is missing or its hash is wrong.
+        """
+        if not self.saved_model:
+            raise ModelNotFoundError(
+                f"model {self.name} has no TensorFlow SavedModel", path=str(self.path)
+            )
+        folder = self.path / SAVED_MODEL
+        for file, digest in self.saved_model.items():
+            _read_checked(folder / file, digest)
+        return folder
+
+
+def load_model(path: Path | str) -> Model:
+    """Read a model's manifest.
+
+    Raises:
+        ModelNotFoundError: there is no manifest in that folder.
+        ModelDamagedError: the manifest is malformed.
+    """
+    folder = Path(path)
+    manifest = folder / MANIFEST
+    try:
+        data = manifest.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelNotFoundError(f"no model here ({MANIFEST} is missing)", path=str(path)) from None
+    except OSError as error:
+        raise ModelNotFoundError(
+            f"cannot be read ({error.strerror})", path=str(manifest)
+        ) from error
+    try:
+        return _parse_manifest(folder, data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelDamagedError(f"not a model manifest ({error!r})", path=str(manifest)) from error
+
+
+def shipped_model(quality: str) -> Model:
+    """The model that ships for a quality.
+
+    Raises:
+        ModelNotFoundError: no such quality, or this installation carries no models.
+    """
+    folder = _SHIPPED / quality
+    if quality not in QUALITIES or not (folder / MANIFEST).is_file():
+        known = ", ".join(q for q in QUALITIES if (_SHIPPED / q / MANIFEST).is_file())
+        raise ModelNotFoundError(
+            f"no model of quality {quality!r} ships with this edgecomp"
+            f" (there are: {known or 'none'})"
+        )
+    return load_model(folder)
+
+
+def shipped_models() -> tuple[Model, ...]:
+    """All models that ship, in the order of their qualities."""
+    return tuple(load_model(_SHIPPED / q) for q in QUALITIES if (_SHIPPED / q / MANIFEST).is_file())
+
+
+def find_model(model_id: bytes, *, model: Path | str | None = None) -> Model:
+    """The model with that id: the given folder's, else one of those that ship.
+
+    Raises:
+        ModelNotFoundError: neither has that id; the message names both sides.
+    """
+    candidates = (load_model(model),) if model is not None else shipped_models()
+    for candidate in candidates:
+        if candidate.model_id == model_id:
+            return candidate
+    there = ", ".join(f"{m.name} ({m.id_hex})" for m in candidates) or "none"
+    advice = (
+        "give the folder of that model with --model" if model is None else "this is another model"
+    )
+    raise ModelNotFoundError(f"made with model {model_id.hex()}; {advice} (here: {there})")
+
+
+def _read_checked(path: Path, digest: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelDamagedError(
+            f"a file of the model cannot be read ({error.strerror})", path=str(path)
+        ) from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ModelDamagedError("a file of the model is damaged (SHA-256)", path=str(path))
+    return data
+
+
+def _parse_manifest(folder: Path, data: bytes) -> Model:
+    fields: dict[str, Any] = json.loads(data)
+    if fields["schema"] != _SCHEMA:
+        raise ValueError(f"manifest schema {fields['schema']}; this edgecomp reads {_SCHEMA}")
+    graphs = {
+        (role, precision): GraphFile(_plain_name(entry["file"]), str(entry["sha256"]))
+        for role in _ROLES
+        for precision, entry in fields["graphs"].get(role, {}).items()
+    }
+    model = Model(
+        path=folder,
+        model_id=hashlib.sha256(data).digest()[:MODEL_ID_BYTES],
+        name=str(fields["name"]),
+        network=str(fields["network"]),
+        quality=str(fields["quality"]),
+        stride=_integer(fields, "stride", 1, 256),
+        channels=_integer(fields, "channels", 1, 4096),
+        levels=_integer(fields, "levels", 2, 256),
+        zero=_integer(fields, "zero", 0, 255),
+        importance_map=bool(fields["importance_map"]),
+        gains=_integer(fields, "gains", 1, 16),
+        graphs=graphs,
+        saved_model={
+            _plain_path(file): str(digest) for file, digest in fields.get("saved_model", {}).items()
+        },
+        parameters={str(r): int(n) for r, n in fields.get("parameters", {}).items()},
+        multiply_adds_per_pixel={
+            str(r): float(n) for r, n in fields.get("multiply_adds_per_pixel", {}).items()
+        },
+    )
+    if model.zero >= model.levels:
+        raise ValueError(f"zero symbol {model.zero} with {model.levels} levels")
+    if model.importance_map and model.channels > 255:
+        raise ValueError(f"an importance map with {model.channels} channels")
+    return model
+
+
+def _integer(fields: dict[str, Any], key: str, low: int, high: int) -> int:
+    value = fields[key]
+    if not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{key} is {value!r}, not an integer from {low} to {high}")
+    return value
+
+
+def _plain_name(name: object) -> str:
+    """A file name without folders: a manifest never leads out of its folder."""
+    if not isinstance(name, str) or Path(name).name != name:
+        raise ValueError(f"not a plain file name: {name!r}")
+    return name
+
+
+def _plain_path(name: object) -> str:
+    if not isinstance(name, str) or any(p in ("", ".", "..") for p in name.split("/")):
+        raise ValueError(f"not a plain relative path: {name!r}")
+    return name
