@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 def symbol_hash(latent: Latent) -> bytes:
     """4 bytes that tell a picture's symbols from others (docs/format.md, section 3)."""
-    digest = hashlib.sha256(np.ascontiguousarray(latent.symbols))
+    digest = hashlib.sha256(np.ascontiguousarray(latent.symbols).data)
     if latent.counts is not None:
-        digest.update(np.ascontiguousarray(latent.counts))
+        digest.update(np.ascontiguousarray(latent.counts).data)
     return digest.digest()[: k.SYMBOL_HASH_BYTES]
 
 

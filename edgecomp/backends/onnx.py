@@ -52,8 +52,9 @@ class OnnxBackend:
 
     def synthesise(self, symbols: NDArray[np.uint8], gain: int) -> NDArray[np.uint8]:
         """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3)."""
-        picture: NDArray[np.uint8] = self._run("decoder", {"symbols": symbols[np.newaxis]}, gain)[0]
-        return picture[0]
+        outputs = self._run("decoder", {"symbols": symbols[np.newaxis]}, gain)
+        picture: NDArray[np.uint8] = outputs[0][0]
+        return picture
 
     def _run(self, role: str, feeds: dict[str, Any], gain: int) -> list[NDArray[np.uint8]]:
         session = self._session(role)

@@ -62,7 +62,8 @@ class TensorflowBackend:
 
     def synthesise(self, symbols: NDArray[np.uint8], gain: int) -> NDArray[np.uint8]:
         """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3)."""
-        return self._call(self._module.decode, symbols, gain)[0][0]
+        picture: NDArray[np.uint8] = self._call(self._module.decode, symbols, gain)[0][0]
+        return picture
 
     def _call(self, function: Any, array: NDArray[np.uint8], gain: int) -> list[NDArray[np.uint8]]:
         arguments = [self._tf.constant(array[np.newaxis])]
