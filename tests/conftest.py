@@ -1,0 +1,42 @@
+"""Fixtures and Hypothesis profiles that all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from PIL import Image
+
+DATA = Path(__file__).parent / "data"
+
+settings.register_profile(
+    "default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("long", max_examples=5000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Path:
+    """Folder of the frozen model of the shape of `edge` (tests/data/models/make_models.py)."""
+    return DATA / "models" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def tiny_map() -> Path:
+    """Folder of the frozen model with an importance map, six levels and two gains."""
+    return DATA / "models" / "tiny-map"
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """A small picture with smooth areas, edges and texture; the same in every run."""
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[0:96, 0:152].astype(float)
+    red = 128 + 100 * np.sin(x / 23) * np.cos(y / 17)
+    green = np.where((x - 70) ** 2 + (y - 50) ** 2 < 900, 220, 60) + 10 * np.sin(x)
+    blue = 255 * x / x.max() + rng.normal(0, 6, x.shape)
+    return Image.fromarray(np.dstack((red, green, blue)).clip(0, 255).astype(np.uint8))
