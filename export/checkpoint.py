@@ -1,0 +1,89 @@
+"""Checkpoints: one .npz file, arrays by "group/path" and a JSON record, no pickle, atomic writes.
+
+A full checkpoint has the groups weights, ema, adam_m and adam_v in float32 and resumes bit for
+bit. A released one has only the averaged weights ("ema") in float16 and starts a new run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+META = "meta.json"
+NAME = "state.npz"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is missing, damaged, or of another network; the message names the file."""
+
+
+@dataclass
+class Checkpoint:
+    """Groups of arrays by weight path, and the record: settings, step, seconds trained."""
+
+    groups: dict[str, dict[str, np.ndarray]]
+    meta: dict[str, Any]
+
+    def averaged(self) -> dict[str, np.ndarray]:
+        """The averaged weights as float32: what is evaluated and exported."""
+        return {k: v.astype(np.float32) for k, v in self.groups["ema"].items()}
+
+
+def save(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write beside the target, sync, rename: an interrupted write leaves the old file whole."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        f"{group}/{name}": value
+        for group, values in checkpoint.groups.items()
+        for name, value in values.items()
+    }
+    record = json.dumps(checkpoint.meta, sort_keys=True).encode()
+    arrays[META] = np.frombuffer(record, np.uint8)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint file, or the one inside a run folder."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / NAME
+    if not file.is_file():
+        raise CheckpointError(f"no checkpoint at {file}")
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+        meta = json.loads(arrays.pop(META).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"checkpoint {file} is damaged: {error}") from error
+    groups: dict[str, dict[str, np.ndarray]] = {}
+    for name, value in arrays.items():
+        group, _, rest = name.partition("/")
+        groups.setdefault(group, {})[rest] = value
+    if "ema" not in groups or "settings" not in meta:
+        raise CheckpointError(f"checkpoint {file} has no averaged weights or no settings")
+    return Checkpoint(groups, meta)
+
+
+def release(source: str | Path, target: str | Path) -> Path:
+    """Write the averaged weights of a checkpoint as float16: small enough to commit."""
+    full = load(source)
+    half = {k: v.astype(np.float16) for k, v in full.groups["ema"].items()}
+    if not all(np.isfinite(v).all() for v in half.values()):
+        raise CheckpointError(f"checkpoint {source} has weights that float16 cannot hold")
+    save(target, Checkpoint({"ema": half}, full.meta))
+    return Path(target)

@@ -1,0 +1,275 @@
+"""The `edge` network: a linear transform of 8x8 patches plus residual trunks on the 1/8 grid.
+
+Encoder and decoder work on patches [n, h, w, 192], the values of each 8x8 RGB patch in the order
+(row, column, colour), scaled as (byte - 128) / 255; `to_patches` and `from_patches` convert.
+The linear path starts as the principal components of such patches, so the codec works before the
+first training step. One network serves several qualities: a trained gain per latent channel and
+a trained bias behind the first convolution of each trunk. `fold` turns both, and the factor of
+the residual blocks, into plain weights of the same builder with ``folded=True``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from export.networks.layers import Conv, QualityTable
+
+RESIDUAL = 0.2  # factor of a residual block's branch: keeps deep trunks near the identity at start
+LOG_SCALE = (-3.2, 5.0)  # of the logistic distributions: a certain zero costs 1e-4 bits at -3.2
+
+
+class ConfigError(ValueError):
+    """A network or training config that cannot be used; the message names the key."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Widths of one trunk: n channels, the inner width of each block, end kernel sizes."""
+
+    width: int = 128
+    blocks: tuple[int, ...] = (64,) * 6
+    head: int = 1
+    tail: int = 1
+
+
+@dataclass(frozen=True)
+class Context:
+    """The context model: rows above and columns beside that it sees, and its 1x1 layers."""
+
+    reach: int = 2
+    width: int = 96
+    hidden: tuple[int, ...] = (96,)
+
+
+@dataclass(frozen=True)
+class EdgeConfig:
+    """Everything that fixes the shapes of an `edge` network; a pruned one is another config."""
+
+    latents: int = 64
+    patch: int = 8
+    clamp: int = 127
+    qualities: tuple[str, ...] = ("A", "B", "C")
+    encoder: Trunk = field(default_factory=Trunk)
+    decoder: Trunk = field(default_factory=Trunk)
+    context: Context = field(default_factory=Context)
+
+    @property
+    def values(self) -> int:
+        """Values of one patch."""
+        return 3 * self.patch * self.patch
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> EdgeConfig:
+        """Config of parsed JSON; unknown keys and impossible values are a ConfigError."""
+        parts = {"encoder": Trunk, "decoder": Trunk, "context": Context}
+        known: dict[str, Any] = {}
+        for key, value in _checked(cls, data, "network").items():
+            part = parts.get(key)
+            known[key] = value if part is None else part(**_checked(part, value, f"network.{key}"))
+        return cls(**known)
+
+
+def _checked(kind: type, data: Any, where: str) -> dict[str, Any]:
+    """The items of ``data`` with lists as tuples, after checking names and positive integers."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: expected an object, got {type(data).__name__}")
+    names = {f.name for f in fields(kind)}
+    out: dict[str, Any] = {}
+    for key, value in data.items():
+        if key not in names:
+            raise ConfigError(f"{where}: unknown key {key!r} (known: {', '.join(sorted(names))})")
+        out[key] = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, dict):
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            good = isinstance(item, str) if key == "qualities" else type(item) is int and item > 0
+            if not good:
+                raise ConfigError(f"{where}.{key}: unusable value {item!r}")
+        if key in ("head", "tail") and value not in (1, 3):
+            raise ConfigError(f"{where}.{key}: kernel sizes are 1 or 3, not {value}")
+    return out
+
+
+def to_patches(picture: Any, patch: int = 8) -> Any:
+    """[n, H, W, 3] -> [n, H/patch, W/patch, 3 patch^2]; H and W must be known multiples."""
+    n, rows, cols = ops.shape(picture)[0], picture.shape[1] // patch, picture.shape[2] // patch
+    x = ops.reshape(picture, (n, rows, patch, cols, patch, 3))
+    return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (n, rows, cols, 3 * patch * patch))
+
+
+def from_patches(patches: Any, patch: int = 8) -> Any:
+    """Inverse of `to_patches`."""
+    n, rows, cols = ops.shape(patches)[0], patches.shape[1], patches.shape[2]
+    x = ops.reshape(patches, (n, rows, cols, patch, patch, 3))
+    return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (n, rows * patch, cols * patch, 3))
+
+
+def _trunk(x: Any, quality: Any, trunk: Trunk, out: int, name: str, policy: Any, nq: int) -> Any:
+    """Head convolution, residual bottleneck blocks, tail convolution that starts at zero."""
+    h = Conv(trunk.width, trunk.head, init=0.7, name=f"{name}_head", dtype=policy)(x)
+    if quality is not None:
+        h = QualityTable(nq, name=f"{name}_rate_bias", dtype=policy)([h, quality])
+    h = ops.relu(h)
+    for i, inner in enumerate(trunk.blocks):
+        t = ops.relu(Conv(inner, 1, name=f"{name}_block{i}_reduce", dtype=policy)(h))
+        t = ops.relu(Conv(inner, 3, name=f"{name}_block{i}_conv", dtype=policy)(t))
+        t = Conv(trunk.width, 1, name=f"{name}_block{i}_expand", dtype=policy)(t)
+        h = h + (t if quality is None else RESIDUAL * t)
+    return Conv(out, trunk.tail, init="zeros", name=f"{name}_tail", dtype=policy)(h)
+
+
+def _inputs(channels: int, folded: bool, name: str) -> tuple[Any, Any]:
+    x = keras.Input((None, None, channels), name=name)
+    return x, None if folded else keras.Input((), dtype="int32", name="quality")
+
+
+def build_encoder(
+    config: EdgeConfig, *, folded: bool = False, precision: str = "float32"
+) -> keras.Model:
+    """([n, h, w, 192] patches, [n] quality) -> [n, h, w, latents], clamped but not rounded.
+
+    ``precision`` "bfloat16" runs the trunk's arithmetic in it; weights and the rest stay float32.
+    """
+    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    x, quality = _inputs(config.values, folded, "patches")
+    nq = len(config.qualities)
+    residual = _trunk(x, quality, config.encoder, config.latents, "enc", policy, nq)
+    y = Conv(config.latents, 1, name="enc_linear")(x) + ops.cast(residual, "float32")
+    if quality is not None:
+        y = QualityTable(nq, "exp", name="enc_gain")([y, quality])
+    y = ops.clip(y, -float(config.clamp), float(config.clamp))
+    return keras.Model(x if folded else [x, quality], y, name="encoder")
+
+
+def build_decoder(
+    config: EdgeConfig, *, folded: bool = False, precision: str = "float32"
+) -> keras.Model:
+    """([n, h, w, latents] rounded latents, [n] quality) -> [n, h, w, 192] patches."""
+    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    x, quality = _inputs(config.latents, folded, "latents")
+    nq = len(config.qualities)
+    y = x if folded else QualityTable(nq, "exp", name="dec_gain")([x, quality])
+    residual = _trunk(y, quality, config.decoder, config.values, "dec", policy, nq)
+    z = Conv(config.values, 1, name="dec_linear")(y) + ops.cast(residual, "float32")
+    return keras.Model(x if folded else [x, quality], z, name="decoder")
+
+
+def build_context(config: EdgeConfig) -> keras.Model:
+    """([n, h, w, latents] rounded, [n] quality) -> means and log scales, [n, h, w, 2 latents].
+
+    Causal in raster order of positions: row y sees `reach` rows above and `reach` columns to the
+    left (Minnen 2018's context model without its hyperprior); latents of one position are
+    independent given those. The two parts of the causal window are ordinary convolutions of the
+    shifted input, which wastes nothing on masked weights.
+    """
+    c, r, nq = config.latents, config.context.reach, len(config.qualities)
+    x, quality = _inputs(c, False, "latents")
+    # exp(-log std) of each channel: large channels (the mean colour) must not rule the first layer
+    y = QualityTable(nq, "exp", trained=False, name="ctx_normalise")([x, quality])
+    above = ops.pad(y, ((0, 0), (r, 0), (r, r), (0, 0)))[:, :-1]
+    left = ops.pad(y, ((0, 0), (0, 0), (r, 0), (0, 0)))[:, :, :-1]
+    width = config.context.width
+    h = Conv(width, (r, 2 * r + 1), padding="valid", bias=False, name="ctx_above")(above)
+    h = h + Conv(width, (1, r), padding="valid", name="ctx_left")(left)
+    h = QualityTable(nq, name="ctx_rate_bias")([h, quality])
+    h = ops.relu(h)
+    for i, hidden in enumerate(config.context.hidden):
+        h = ops.relu(Conv(hidden, 1, name=f"ctx_hidden{i}")(h))
+    mean = Conv(c, 1, init=0.1, name="ctx_mean")(h)
+    mean = QualityTable(nq, "exp", trained=False, name="ctx_denormalise")([mean, quality])
+    scale = Conv(c, 1, init=0.1, name="ctx_scale")(h)
+    scale = QualityTable(nq, name="ctx_scale_bias")([scale, quality])
+    out = ops.concatenate([mean, ops.clip(scale, *LOG_SCALE)], axis=-1)
+    return keras.Model([x, quality], out, name="context")
+
+
+def bits(latents: Any, distribution: Any) -> Any:
+    """Ideal cost in bits of rounded latents [n, h, w, c] under logistic distributions.
+
+    P(k) = F(k + 1/2) - F(k - 1/2) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)): no cancellation.
+    """
+    mean, log_scale = ops.split(distribution, 2, axis=-1)
+    inverse = ops.exp(-log_scale)
+    a = (latents - mean - 0.5) * inverse
+    b = (latents - mean + 0.5) * inverse
+    nats = ops.softplus(-b) + ops.softplus(a) - ops.log1p(-ops.exp(-inverse))
+    return nats / float(np.log(2.0))
+
+
+def straight_through_round(x: Any) -> Any:
+    """Rounded values with the gradient of the identity."""
+    return x + ops.stop_gradient(ops.round(x) - x)
+
+
+def principal_components(patches: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [d] and the first ``count`` principal directions [d, count] of patches [m, d]."""
+    mean = patches.mean(0)
+    _, vectors = np.linalg.eigh(np.cov((patches - mean).T))
+    basis = vectors[:, ::-1][:, :count]
+    return mean.astype(np.float32), np.ascontiguousarray(basis, dtype=np.float32)
+
+
+def linear_start(
+    config: EdgeConfig, patches: np.ndarray, step: float, gains: list[float]
+) -> dict[str, np.ndarray]:
+    """Weights of the linear path and the gains, from patches [m, 192] (float, centred at 128)."""
+    mean, basis = principal_components(patches, config.latents)
+    table = np.repeat(np.log(np.asarray(gains, np.float32))[:, None], config.latents, 1)
+    return {
+        "enc_linear/kernel": (basis / step)[None, None],
+        "enc_linear/bias": -mean @ basis / step,
+        "dec_linear/kernel": (basis.T * step)[None, None],
+        "dec_linear/bias": mean,
+        "enc_gain/table": table,
+        "dec_gain/table": -table,
+    }
+
+
+def context_start(latents: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Context-model tables from sample latents [m, c] of each quality.
+
+    A scale fits a logistic both to the mean magnitude (E|y| = 2 ln 2 s) and to the share of
+    zeros (P(0) = tanh(1 / 4s)); starting at one scale for all never reaches what zeros need.
+    """
+    std, scale = [], []
+    for y in latents:
+        k = np.round(y)
+        zeros = np.clip((k == 0).mean(0), 0.02, 0.999)
+        fit = np.maximum(np.abs(k).mean(0) / 1.386, 0.25 / np.arctanh(zeros))
+        std.append(np.log(np.maximum(k.std(0), 0.1)))
+        scale.append(np.log(fit))
+    logs = np.asarray(std, np.float32)
+    return {
+        "ctx_normalise/table": -logs,
+        "ctx_denormalise/table": logs,
+        "ctx_scale_bias/table": np.asarray(scale, np.float32),
+    }
+
+
+def fold(
+    config: EdgeConfig, weights: dict[str, np.ndarray], quality: int, rate_scale: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Weights of one quality for the ``folded`` builders: no gains, biases or block factors left.
+
+    ``rate_scale`` multiplies the encoder's gain and divides the decoder's: above 1 is finer.
+    """
+    w = {k: np.array(v, dtype=np.float32) for k, v in weights.items()}
+    gain = np.exp(w["enc_gain/table"][quality]) * np.float32(rate_scale)
+    inverse = np.exp(w["dec_gain/table"][quality]) / np.float32(rate_scale)
+    for part, trunk in (("enc", config.encoder), ("dec", config.decoder)):
+        w[f"{part}_head/bias"] = w[f"{part}_head/bias"] + w[f"{part}_rate_bias/table"][quality]
+        for i in range(len(trunk.blocks)):
+            for name in ("kernel", "bias"):
+                w[f"{part}_block{i}_expand/{name}"] *= RESIDUAL
+    for name in ("enc_linear", "enc_tail"):
+        w[f"{name}/kernel"] *= gain
+        w[f"{name}/bias"] *= gain
+    for name in ("dec_linear", "dec_head"):
+        w[f"{name}/kernel"] *= inverse[:, None]
+    tables = ("_gain/table", "_rate_bias/table")
+    return {k: v for k, v in w.items() if not k.startswith("ctx_") and not k.endswith(tables)}
