@@ -1,0 +1,99 @@
+"""The coder ``lzma``: native packing, then raw LZMA2 with no container around it.
+
+Coded data is one method byte and a body (docs/format-symbols.md, section 4):
+
+====== ==============================================
+method body
+====== ==============================================
+0      the packed volume as it is
+1      the packed volume as an LZMA2 stream
+====== ==============================================
+"""
+
+from __future__ import annotations
+
+import lzma
+from typing import Any, Final
+
+from edgecomp import native
+from edgecomp.entropy.coder import Symbols
+from edgecomp.errors import CorruptDataError
+
+METHOD_STORED: Final = 0
+METHOD_LZMA2: Final = 1
+
+# The decoder's dictionary; no encoder may use a larger one. It is a constant of the format, never read from a file.
+DICTIONARY_BYTES: Final = 1 << 23
+
+_DECODE_FILTERS: Final[list[dict[str, Any]]] = [
+    {"id": lzma.FILTER_LZMA2, "dict_size": DICTIONARY_BYTES}
+]
+
+_ENCODE_FILTERS: Final[list[dict[str, Any]]] = [
+    {
+        "id": lzma.FILTER_LZMA2,
+        "preset": 6 | lzma.PRESET_EXTREME,
+        "dict_size": DICTIONARY_BYTES,
+        "lc": 0,
+        "lp": 0,
+        "pb": 0,
+    }
+]
+
+
+class LzmaCoder:
+    """Coder 1. See :class:`edgecomp.entropy.SymbolCoder` for the contract."""
+
+    name: Final = "lzma"
+    coder_id: Final = 1
+
+    def encode(
+        self,
+        symbols: Symbols,
+        *,
+        levels: int,
+        zero: int,
+        counts: Symbols | None = None,
+    ) -> bytes:
+        """Code a volume; never more than one byte larger than its packed form."""
+        packed = native.pack(symbols, levels=levels, zero=zero, counts=counts)
+        squeezed = lzma.compress(packed, format=lzma.FORMAT_RAW, filters=_ENCODE_FILTERS)
+        if len(squeezed) < len(packed):
+            return bytes([METHOD_LZMA2]) + squeezed
+        return bytes([METHOD_STORED]) + packed
+
+    def decode(
+        self,
+        data: bytes | memoryview,
+        *,
+        shape: tuple[int, int, int],
+        levels: int,
+        zero: int,
+        counts: Symbols | None = None,
+    ) -> Symbols:
+        """Restore a volume; ``CorruptDataError`` for anything that is none."""
+        bound = native.pack_bound(shape, levels)
+        view = memoryview(data)
+        if not view:
+            raise CorruptDataError("coded symbols are missing")
+        method, body = view[0], view[1:]
+        if method == METHOD_LZMA2:
+            packed: bytes | memoryview = _expand(body, bound)
+        elif method == METHOD_STORED and len(body) <= bound:
+            packed = body
+        else:
+            raise CorruptDataError("coded symbols begin with an unknown method or are too long")
+        return native.unpack(packed, shape=shape, levels=levels, zero=zero, counts=counts)
+
+
+def _expand(body: memoryview, bound: int) -> bytes:
+    """The content of an LZMA2 stream that fills ``body``, if it is at most ``bound`` bytes."""
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_DECODE_FILTERS)
+    try:
+        # One byte more than allowed, so that a stream of exactly `bound` bytes reaches its end marker.
+        packed = decoder.decompress(body, max_length=bound + 1)
+    except lzma.LZMAError as error:
+        raise CorruptDataError(f"coded symbols: the LZMA2 stream is damaged ({error})") from error
+    if len(packed) > bound or not decoder.eof or decoder.unused_data:
+        raise CorruptDataError("coded symbols: the LZMA2 stream is cut short or too long")
+    return packed

@@ -1,0 +1,60 @@
+"""The payload of one tile: the importance map, where the model has one, and the symbols."""
+
+from __future__ import annotations
+
+from edgecomp import native
+from edgecomp.entropy.coder import SymbolCoder, Symbols
+from edgecomp.varint import Cursor, pack_varint
+
+
+def encode_tile(
+    coder: SymbolCoder,
+    symbols: Symbols,
+    *,
+    levels: int,
+    zero: int,
+    counts: Symbols | None = None,
+) -> bytes:
+    """Code a tile; the arguments are those of :meth:`SymbolCoder.encode`."""
+    coded = coder.encode(symbols, levels=levels, zero=zero, counts=counts)
+    if counts is None:
+        return coded
+    map_levels = _map_levels(symbols.shape[0])
+    residual = native.map_residual(counts, map_levels)
+    coded_map = coder.encode(residual[None], levels=map_levels, zero=map_levels // 2)
+    return pack_varint(len(coded_map)) + coded_map + coded
+
+
+def decode_tile(
+    coder: SymbolCoder,
+    data: bytes | memoryview,
+    *,
+    shape: tuple[int, int, int],
+    levels: int,
+    zero: int,
+    importance_map: bool,
+) -> tuple[Symbols, Symbols | None]:
+    """Restore a tile's symbols and, where the model has one, its importance map.
+
+    Raises:
+        CorruptDataError: ``data`` is not the payload of such a tile.
+    """
+    if not importance_map:
+        return coder.decode(data, shape=shape, levels=levels, zero=zero), None
+    channels, height, width = shape
+    map_levels = _map_levels(channels)
+    cursor = Cursor(data, "tile")
+    coded_map = cursor.take(cursor.varint())
+    residual = coder.decode(
+        coded_map, shape=(1, height, width), levels=map_levels, zero=map_levels // 2
+    )
+    counts = native.map_restore(residual[0], map_levels)
+    rest = cursor.take(cursor.remaining)
+    return coder.decode(rest, shape=shape, levels=levels, zero=zero, counts=counts), counts
+
+
+def _map_levels(channels: int) -> int:
+    """An importance map counts from 0 to the number of channels, in one byte."""
+    if not 1 <= channels < native.MAX_LEVELS:
+        raise ValueError(f"an importance map cannot count {channels} channels")
+    return channels + 1

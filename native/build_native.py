@@ -1,0 +1,41 @@
+"""Builds the extension module ``edgecomp._native`` from the C library beside this file.
+
+setup.py names this file in ``cffi_modules``. The declarations are taken from ``edgecomp_native.h``, so the binding
+cannot disagree with the header; the compiler checks them against it once more.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent if "__file__" in globals() else Path("native")
+HEADER = "edgecomp_native.h"
+# Relative to the project's root: setuptools refuses absolute paths, and an sdist must not carry them.
+SOURCES = [f"native/{name}.c" for name in ("pack", "dense", "sorted", "map")]
+DEPENDS = [f"native/{name}" for name in (HEADER, "pack_internal.h")]
+
+
+def declarations(header: str) -> str:
+    """The part of a header that cffi's parser understands: no comments, no conditionals, no includes."""
+    text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
+    text = re.sub(r"#ifdef __cplusplus\n.*?#endif\n", "", text, flags=re.DOTALL)
+    lines = [
+        line
+        for line in text.splitlines()
+        if line.strip() and (not line.startswith("#") or re.fullmatch(r"#define \w+ \d+\s*", line))
+    ]
+    return "\n".join(lines) + "\n"
+
+
+ffibuilder = FFI()
+ffibuilder.cdef(declarations((HERE / HEADER).read_text(encoding="utf-8")))
+ffibuilder.set_source(
+    "edgecomp._native",
+    f'#include "{HEADER}"\n',
+    sources=SOURCES,
+    depends=DEPENDS,
+    include_dirs=["native"],
+)

@@ -1,0 +1,28 @@
+"""The part of the build that pyproject.toml cannot say: the C library, and wheels for every Python from 3.11 on."""
+
+from __future__ import annotations
+
+import sysconfig
+
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+
+# cffi builds for the limited API, except on free-threaded Pythons, which have none.
+LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+class BuildExt(build_ext):
+    """Optimises as the code was measured, on the compilers that know the flag."""
+
+    def build_extensions(self) -> None:
+        if self.compiler.compiler_type != "msvc":
+            for extension in self.extensions:
+                extension.extra_compile_args += ["-O3"]
+        super().build_extensions()
+
+
+setup(
+    cffi_modules=["native/build_native.py:ffibuilder"],
+    cmdclass={"build_ext": BuildExt},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if LIMITED_API else {},
+)
