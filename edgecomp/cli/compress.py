@@ -1,0 +1,164 @@
+"""``edgecomp compress``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from edgecomp.cli.options import add_codec, add_printing, codec_options, path_name, pattern
+from edgecomp.cli.paths import (
+    STANDARD_STREAM,
+    default_name,
+    makes_archive,
+    standard_input,
+    standard_output,
+    within_folder,
+)
+from edgecomp.cli.printing import Console
+from edgecomp.cli.progress import progress_bar
+from edgecomp.cli.summary import figures, finish
+from edgecomp.constants import ARCHIVE_SUFFIX, CODESTREAM_SUFFIX, DEFAULT_QUALITY, QUALITIES
+from edgecomp.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from edgecomp.compress import CompressSummary
+
+USAGE = "SRC... [-o OUT] [-q A|B|C] [options]"
+DESCRIPTION = """\
+Compresses pictures. Folders, several sources, or an output called *.ecz make an archive: every
+picture in it becomes small, every other file is kept unchanged, and folders, names and times come
+back. One picture makes one .edge file. The sources are never changed.
+
+Without -o: photos/ gives photos.ecz, picture.jpg gives picture.edge.
+"""
+EXAMPLES = """\
+edgecomp compress photos/
+edgecomp compress photos/ -q A -o small.ecz       # the smallest files
+edgecomp compress photos/ --update                # only what is new or changed
+edgecomp compress a.png b.png trip/ -o all.ecz
+edgecomp compress camera/ --include '*.jpg' --exclude 'private/*'
+edgecomp compress picture.jpg                     # makes picture.edge
+edgecomp compress - < picture.png > picture.edge
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``edgecomp compress``."""
+    from edgecomp.entropy import CODER_NAMES
+
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SRC",
+        type=path_name,
+        help="a folder or a picture; - is one picture from standard input",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=path_name,
+        help="the archive (*.ecz) or, for one picture, the .edge file; - is standard output",
+    )
+    parser.add_argument(
+        "-q",
+        "--quality",
+        type=str.upper,
+        choices=QUALITIES,
+        default=DEFAULT_QUALITY,
+        help="A is the smallest, C the closest to the original (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace the output if it is there already"
+    )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="the archive is there already: take from it what has not changed since, compress the "
+        "rest, leave out what is gone",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="decode every picture once more before the archive gets its name",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done and write nothing"
+    )
+    which = parser.add_argument_group("which files of a folder")
+    which.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        type=pattern,
+        metavar="GLOB",
+        help="only files whose path matches, such as '*.jpg' (in quotes; may be repeated)",
+    )
+    which.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        type=pattern,
+        metavar="GLOB",
+        help="no files or folders whose path matches (may be repeated)",
+    )
+    add_codec(parser)
+    parser.add_argument(
+        "--coder",
+        choices=CODER_NAMES,
+        help="how symbols become bytes (default: what makes the smallest files)",
+    )
+    add_printing(parser)
+
+
+def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
+    """Compress and print how it went."""
+    archive = makes_archive(arguments.sources, arguments.output)
+    summary = _archive(arguments, console) if archive else _picture(arguments, console)
+    console.notes(summary.verbatim, "kept as it is", mild=True)
+    console.notes(summary.skipped, "skipped")
+    would = "would be made: " if arguments.dry_run else ""
+    finish(summary, console, f"{would}{summary.archive}: {figures(summary, summary.bpp)}")
+    return ExitCode(summary.exit_code)
+
+
+def _archive(arguments: argparse.Namespace, console: Console) -> CompressSummary:
+    from edgecomp.compress import compress_folder
+
+    output = arguments.output
+    if len(arguments.sources) == 1:
+        output = within_folder(output, default_name(arguments.sources[0], ARCHIVE_SUFFIX))
+    with progress_bar(wanted=console.wants_progress) as progress:
+        return compress_folder(arguments.sources, output, progress=progress, **_options(arguments))
+
+
+def _picture(arguments: argparse.Namespace, console: Console) -> CompressSummary:
+    from edgecomp.compress import compress_picture
+
+    (source,) = arguments.sources
+    output = within_folder(arguments.output, default_name(source, CODESTREAM_SUFFIX))
+    to_stdout = output == STANDARD_STREAM or (output is None and source == STANDARD_STREAM)
+    console.data_on_stdout = to_stdout
+    if to_stdout and console.json:
+        raise UsageError("--json and the picture cannot both go to standard output; give -o FILE")
+    with progress_bar(wanted=console.wants_progress) as progress:
+        return compress_picture(
+            standard_input() if source == STANDARD_STREAM else source,
+            standard_output() if to_stdout else output,
+            progress=progress,
+            **_options(arguments),
+        )
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "quality": arguments.quality,
+        "coder": arguments.coder,
+        "include": tuple(arguments.include),
+        "exclude": tuple(arguments.exclude),
+        "update": arguments.update,
+        "verify": arguments.verify,
+        "force": arguments.force,
+        "dry_run": arguments.dry_run,
+        **codec_options(arguments),
+    }

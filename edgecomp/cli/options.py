@@ -1,0 +1,150 @@
+"""Options that several commands share, and the checks of their values."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from edgecomp.constants import BACKENDS, DEFAULT_MAX_PIXELS, PRECISIONS
+
+MAX_THREADS = 1024
+_MEGA = 1_000_000
+
+
+def add_printing(parser: argparse.ArgumentParser, *, quiet: bool = True) -> None:
+    """``--json``, ``--quiet`` and ``-v``."""
+    group = parser.add_argument_group("printing")
+    group.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON document on standard output, also for errors, and nothing else there",
+    )
+    if quiet:
+        group.add_argument(
+            "--quiet",
+            action="store_true",
+            help="no progress bar, no final line, no remarks; only what went wrong",
+        )
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="every warning, however many, and details of unexpected errors",
+    )
+
+
+def add_codec(parser: argparse.ArgumentParser) -> None:
+    """``--backend``, ``--model``, ``--precision``, ``--threads`` and ``--max-pixels``."""
+    group = parser.add_argument_group("how the work is done")
+    group.add_argument(
+        "--threads",
+        type=threads,
+        metavar="N",
+        help="pictures worked on side by side (default: the cores that this process may use)",
+    )
+    group.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="onnx",
+        help="what runs the network (default: %(default)s; tensorflow must be installed for the "
+        "other)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="int8 is the quickest on most machines, fp32 on some older ARM boards (default: "
+        "%(default)s)",
+    )
+    group.add_argument(
+        "--model",
+        metavar="DIR",
+        type=folder_name,
+        help="an exported model instead of those that come with edgecomp",
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=megapixels,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="MP",
+        help="largest picture that is worked on, in millions of pixels (default: "
+        f"{DEFAULT_MAX_PIXELS // _MEGA})",
+    )
+
+
+def codec_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The values of `add_codec`'s options, as the package's functions take them."""
+    return {
+        "backend": arguments.backend,
+        "model": arguments.model,
+        "precision": arguments.precision,
+        "threads": arguments.threads,
+        "max_pixels": arguments.max_pixels,
+    }
+
+
+def threads(text: str) -> int:
+    """The value of ``--threads``."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number between 1 and {MAX_THREADS}"
+        )
+    return number
+
+
+def megapixels(text: str) -> int:
+    """The value of ``--max-pixels``, as a number of pixels."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or round(number * _MEGA) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of millions of pixels, such as 50 or 0.5"
+        )
+    return round(number * _MEGA)
+
+
+def pattern(text: str) -> str:
+    """The value of ``--include``, ``--exclude`` or ``--only``."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the pattern is empty")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("the pattern contains a zero byte")
+    if not _brackets_close(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has a '[' that is never closed (write '[[]' for the bracket itself)"
+        )
+    return text
+
+
+def _brackets_close(text: str) -> bool:
+    at = text.find("[")
+    while at >= 0:
+        first = at + (2 if text[at + 1 : at + 2] == "!" else 1)
+        end = text.find("]", first + 1)  # a ']' that comes first stands for itself
+        if end < 0:
+            return False
+        at = text.find("[", end + 1)
+    return True
+
+
+def folder_name(text: str) -> str:
+    """The value of ``--model``: a name at least; what is in it the model loader judges."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the folder is empty")
+    return text
+
+
+def path_name(text: str) -> str:
+    """The name of a file or folder: not empty and not impossible."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("the name contains a zero byte")
+    return text

@@ -1,0 +1,87 @@
+"""The progress bar: on a terminal only, gone when the job ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_FORMAT = "{desc}  {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left"
+_FORMAT_ITEMS = "{desc}  {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left"
+
+
+class Bar:
+    """A `Progress` for the folder jobs: how far, how fast, how long to go.
+
+    The time left comes from the bytes, because pictures differ in size; where their sizes are
+    unknown, from the number of pictures. `advance` may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._lock = threading.Lock()
+        self._items = 0
+        self._done = 0
+        self._by_bytes = False
+
+    def start(self, total_items: int, total_bytes: int) -> None:
+        """The job knows how much there is to do."""
+        from tqdm import tqdm
+
+        # tqdm's own defaults start a watching thread and a lock shared between processes.
+        tqdm.monitor_interval = 0
+        tqdm.set_lock(threading.RLock())
+        self.finish()
+        self._items, self._done = total_items, 0
+        self._by_bytes = total_bytes > 0
+        self._bar = tqdm(
+            total=total_bytes if self._by_bytes else total_items,
+            desc=self._count(),
+            unit="B" if self._by_bytes else " pictures",
+            unit_scale=self._by_bytes,
+            unit_divisor=1000,
+            bar_format=_FORMAT if self._by_bytes else _FORMAT_ITEMS,
+            leave=False,
+            dynamic_ncols=True,
+            file=sys.stderr,
+        )
+
+    def advance(self, name: str, size: int) -> None:
+        """One more file is done; `name` is not shown, it would flicker."""
+        with self._lock:
+            if self._bar is None:
+                return
+            self._done += 1
+            self._bar.set_description_str(self._count(), refresh=False)
+            self._bar.update(size if self._by_bytes else 1)
+
+    def finish(self) -> None:
+        """Take the bar off the screen; harmless when it is not there."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+    def _count(self) -> str:
+        return f"{self._done}/{self._items} files"
+
+
+@contextmanager
+def progress_bar(*, wanted: bool) -> Iterator[Bar | None]:
+    """A bar if it is wanted and standard error is a terminal, else None; never left behind."""
+    if not wanted or not _on_terminal():
+        yield None
+        return
+    bar = Bar()
+    try:
+        yield bar
+    finally:
+        bar.finish()
+
+
+def _on_terminal() -> bool:
+    stream = sys.stderr
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
