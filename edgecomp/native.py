@@ -30,8 +30,10 @@ class Layout(IntEnum):
     AUTO = lib.EDGECOMP_LAYOUT_AUTO
 
 
-# Size_t arguments above this would be refused by cffi with an OverflowError of its own.
-_MAX_SIZE: int = (1 << (8 * ffi.sizeof("size_t"))) - 1
+_POINTER_TYPES: dict[np.dtype[Any], str] = {
+    np.dtype(np.uint8): "uint8_t *",
+    np.dtype(np.uint32): "uint32_t *",
+}
 
 _EXCEPTIONS: dict[int, type[Exception]] = {
     lib.EDGECOMP_BAD_ARGUMENT: ValueError,
@@ -92,10 +94,11 @@ def pack(
     mask = _mask(counts, volume.shape[1:])
     shape = (volume.shape[0], volume.shape[1], volume.shape[2])
     out = np.empty(pack_bound(shape, levels), np.uint8)
+    workspace = _workspace(shape)
     length = ffi.new("size_t *")
     status = lib.edgecomp_pack(
         _pointer(volume), *shape, levels, _uint(zero), _pointer(mask), int(layout),
-        _pointer(out), out.size, length,
+        _pointer(workspace), workspace.size, _pointer(out), out.size, length,
     )  # fmt: skip
     _check("packing symbols", status)
     return out[: length[0]].tobytes()
@@ -117,10 +120,11 @@ def unpack(
     pack_bound(shape, levels)  # refuses an absurd shape before memory is asked for
     packed = np.frombuffer(data, np.uint8)
     symbols = np.empty(shape, np.uint8)
+    workspace = _workspace(shape)
     mask = _mask(counts, shape[1:])
     status = lib.edgecomp_unpack(
         _pointer(packed), packed.size, *shape, levels, _uint(zero), _pointer(mask),
-        _pointer(symbols), symbols.size,
+        _pointer(workspace), workspace.size, _pointer(symbols), symbols.size,
     )  # fmt: skip
     _check("unpacking symbols", status)
     return symbols
@@ -163,11 +167,17 @@ def _mask(counts: Symbols | None, shape: tuple[int, ...]) -> Symbols | None:
     return mask
 
 
-def _pointer(array: Symbols | None) -> Any:
+def _workspace(shape: tuple[int, int, int]) -> NDArray[np.uint32]:
+    """The scratch memory of packing and unpacking; none for an empty volume."""
+    channels, height, width = shape
+    return np.empty(height * width if channels else 0, np.uint32)
+
+
+def _pointer(array: NDArray[Any] | None) -> Any:
     """The array's memory, valid while the caller holds the array; NULL for None."""
     if array is None:
         return ffi.NULL
-    return ffi.cast("uint8_t *", array.ctypes.data)
+    return ffi.cast(_POINTER_TYPES[array.dtype], array.ctypes.data)
 
 
 def _uint(value: int) -> int:
@@ -180,6 +190,6 @@ def _uint(value: int) -> int:
 def _sizes(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     if len(shape) != 3 or min(shape) < 0:
         raise ValueError(f"not the shape of a symbol volume: {shape}")
-    if max(shape) > _MAX_SIZE:
+    if max(shape) > MAX_SYMBOLS:  # also of an empty volume; numpy and size_t would object
         raise LimitError(f"a symbol volume of shape {shape} is too large")
     return shape

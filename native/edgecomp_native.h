@@ -77,6 +77,8 @@ int edgecomp_pack_bound(size_t channels, size_t height, size_t width, unsigned l
  *             BAD_ARGUMENT: nothing is dropped silently).
  *   layout    an enum edgecomp_layout. AUTO chooses. SORTED may need more than the bound (so may answer
  *             OUTPUT_TOO_SMALL there); it exists for measurements and tests.
+ *   workspace scratch of workspace_len numbers, at least height * width (may be NULL for an empty volume); its
+ *             contents mean nothing before and after.
  *   out       out_cap bytes; with out_cap at or above the bound, AUTO and DENSE always fit and the bytes depend
  *             on the other arguments alone.
  *   out_len   the number of bytes written.
@@ -84,7 +86,8 @@ int edgecomp_pack_bound(size_t channels, size_t height, size_t width, unsigned l
  * Returns EDGECOMP_OK, BAD_ARGUMENT, OUTPUT_TOO_SMALL or LIMIT_EXCEEDED.
  */
 int edgecomp_pack(const uint8_t *symbols, size_t channels, size_t height, size_t width, unsigned levels,
-                  unsigned zero, const uint8_t *counts, int layout, uint8_t *out, size_t out_cap, size_t *out_len);
+                  unsigned zero, const uint8_t *counts, int layout, uint32_t *workspace,
+                  size_t workspace_len, uint8_t *out, size_t out_cap, size_t *out_len);
 
 /*
  * edgecomp_unpack: restores exactly the volume that edgecomp_pack was given.
@@ -95,12 +98,14 @@ int edgecomp_pack(const uint8_t *symbols, size_t channels, size_t height, size_t
  * alphabet, a padding bit that is set, all are CORRUPT_DATA. There is no checksum here: damage that happens to be
  * another valid volume is returned as such.
  *
+ *   workspace as for edgecomp_pack.
  *   symbols   receives channels * height * width bytes; symbols_cap says how many fit.
  *
  * Returns EDGECOMP_OK, BAD_ARGUMENT, OUTPUT_TOO_SMALL (symbols_cap), CORRUPT_DATA or LIMIT_EXCEEDED.
  */
 int edgecomp_unpack(const uint8_t *in, size_t in_len, size_t channels, size_t height, size_t width, unsigned levels,
-                    unsigned zero, const uint8_t *counts, uint8_t *symbols, size_t symbols_cap);
+                    unsigned zero, const uint8_t *counts, uint32_t *workspace, size_t workspace_len,
+                    uint8_t *symbols, size_t symbols_cap);
 
 /*
  * edgecomp_map_residual, edgecomp_map_restore: an importance map as the differences to a prediction from its left,

@@ -84,6 +84,11 @@ static int symbols_valid(const struct edgecomp_volume *v, const uint8_t *symbols
     return bad == 0;
 }
 
+static int workspace_fits(const struct edgecomp_volume *v, size_t count, const uint32_t *workspace, size_t length)
+{
+    return count == 0 || (workspace != NULL && length >= v->height * v->width);
+}
+
 int edgecomp_pack_bound(size_t channels, size_t height, size_t width, unsigned levels, size_t *bound)
 {
     size_t symbols;
@@ -104,7 +109,8 @@ int edgecomp_pack_bound(size_t channels, size_t height, size_t width, unsigned l
 }
 
 int edgecomp_pack(const uint8_t *symbols, size_t channels, size_t height, size_t width, unsigned levels,
-                  unsigned zero, const uint8_t *counts, int layout, uint8_t *out, size_t out_cap, size_t *out_len)
+                  unsigned zero, const uint8_t *counts, int layout, uint32_t *workspace,
+                  size_t workspace_len, uint8_t *out, size_t out_cap, size_t *out_len)
 {
     const struct edgecomp_volume v = {channels, height, width, levels, zero, counts};
     size_t count, coded, dense, body;
@@ -121,7 +127,8 @@ int edgecomp_pack(const uint8_t *symbols, size_t channels, size_t height, size_t
     if (status != EDGECOMP_OK) {
         return status;
     }
-    if ((symbols == NULL && count != 0) || (out == NULL && out_cap != 0)) {
+    if ((symbols == NULL && count != 0) || (out == NULL && out_cap != 0) ||
+        !workspace_fits(&v, count, workspace, workspace_len)) {
         return EDGECOMP_BAD_ARGUMENT;
     }
     if (!symbols_valid(&v, symbols, count)) {
@@ -137,7 +144,7 @@ int edgecomp_pack(const uint8_t *symbols, size_t channels, size_t height, size_t
         if (layout == EDGECOMP_LAYOUT_AUTO && limit >= dense) {
             limit = dense == 0 ? 0 : dense - 1;
         }
-        status = edgecomp_sorted_pack(&v, symbols, out + 1, limit, &body);
+        status = edgecomp_sorted_pack(&v, symbols, out + 1, limit, &body, workspace);
         if (status == EDGECOMP_OK) {
             out[0] = EDGECOMP_LAYOUT_SORTED;
             *out_len = 1 + body;
@@ -157,7 +164,8 @@ int edgecomp_pack(const uint8_t *symbols, size_t channels, size_t height, size_t
 }
 
 int edgecomp_unpack(const uint8_t *in, size_t in_len, size_t channels, size_t height, size_t width, unsigned levels,
-                    unsigned zero, const uint8_t *counts, uint8_t *symbols, size_t symbols_cap)
+                    unsigned zero, const uint8_t *counts, uint32_t *workspace, size_t workspace_len,
+                    uint8_t *symbols, size_t symbols_cap)
 {
     const struct edgecomp_volume v = {channels, height, width, levels, zero, counts};
     size_t count, coded;
@@ -167,7 +175,8 @@ int edgecomp_unpack(const uint8_t *in, size_t in_len, size_t channels, size_t he
     if (status != EDGECOMP_OK) {
         return status;
     }
-    if ((in == NULL && in_len != 0) || (symbols == NULL && symbols_cap != 0)) {
+    if ((in == NULL && in_len != 0) || (symbols == NULL && symbols_cap != 0) ||
+        !workspace_fits(&v, count, workspace, workspace_len)) {
         return EDGECOMP_BAD_ARGUMENT;
     }
     if (symbols_cap < count) {
@@ -187,7 +196,7 @@ int edgecomp_unpack(const uint8_t *in, size_t in_len, size_t channels, size_t he
         }
         return edgecomp_dense_unpack(&v, in + 1, in_len - 1, symbols);
     case EDGECOMP_LAYOUT_SORTED:
-        return edgecomp_sorted_unpack(&v, in + 1, in_len - 1, symbols);
+        return edgecomp_sorted_unpack(&v, in + 1, in_len - 1, symbols, workspace);
     default:
         return EDGECOMP_CORRUPT_DATA;
     }

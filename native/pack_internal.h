@@ -26,9 +26,11 @@ size_t edgecomp_dense_size(size_t symbols, unsigned levels);
 void edgecomp_dense_pack(const struct edgecomp_volume *v, const uint8_t *symbols, uint8_t *out);
 int edgecomp_dense_unpack(const struct edgecomp_volume *v, const uint8_t *in, size_t in_len, uint8_t *symbols);
 
-/* Packs when the body is at most `limit` bytes, else returns EDGECOMP_OUTPUT_TOO_SMALL. */
+/* Packs when the body is at most `limit` bytes, else returns EDGECOMP_OUTPUT_TOO_SMALL. `activity` holds
+ * height * width numbers of scratch, as it does for unpacking. */
 int edgecomp_sorted_pack(const struct edgecomp_volume *v, const uint8_t *symbols, uint8_t *out, size_t limit,
-                         size_t *out_len);
-int edgecomp_sorted_unpack(const struct edgecomp_volume *v, const uint8_t *in, size_t in_len, uint8_t *symbols);
+                         size_t *out_len, uint32_t *activity);
+int edgecomp_sorted_unpack(const struct edgecomp_volume *v, const uint8_t *in, size_t in_len, uint8_t *symbols,
+                           uint32_t *activity);
 
 #endif

@@ -88,36 +88,67 @@ static struct neighbours look_around(const uint8_t *p, size_t width, size_t y, s
     return n;
 }
 
+/* What is known of a channel from its scale byte. */
+struct channel {
+    uint32_t mean;   /* of its magnitudes, fixed point */
+    uint32_t factor; /* ONE / (mean + 0.05), fixed point, for the activity */
+};
+
+static struct channel open_channel(unsigned scale)
+{
+    struct channel ch;
+
+    ch.mean = scale_mean(scale);
+    ch.factor = ONE * ONE / (ch.mean + 205u);
+    return ch;
+}
+
+static unsigned floor_log2(uint64_t value)
+{
+    unsigned e = 0, step;
+
+    for (step = 32; step != 0; step /= 2) {
+        if (value >> step != 0) {
+            value >>= step;
+            e += step;
+        }
+    }
+    return e;
+}
+
 /*
  * The class of a symbol: four classes an octave of its expected magnitude, which is a weighted sum of the
  * neighbours' magnitudes, of the channel's mean, and of that mean times the activity. The weights are in sixteenths.
- * Largest value: 3*510*2^12 + 1020*2^12 + (11 * 2^32 * 2^20 / 2^12) + 2^20 < 2^44.
+ * The terms are below 3*510*2^12, 1020*2^12, 11 * 2^25 * 2^20 / 2^12 and 2^20: the sum is below 2^38.
  */
-static unsigned classify(const struct neighbours *n, uint32_t mean, uint32_t activity)
+static unsigned classify(const struct neighbours *n, const struct channel *ch, uint32_t activity)
 {
     uint64_t t = (uint64_t)(3u * n->near_sum + n->far_sum) * ONE;
-    unsigned e = 9;
+    unsigned e, q;
 
-    t += 11u * (((uint64_t)activity * mean) / ONE) + mean + 512u;
-    while (t >> (e + 1) != 0 && e < 9 + ZERO_CLASSES / 4) {
-        e++;
-    }
-    e = 4u * (e - 9u) + ((unsigned)(t >> (e - 2)) & 3u);
-    return e < ZERO_CLASSES ? e : ZERO_CLASSES - 1;
+    t += 11u * (((uint64_t)activity * ch->mean) / ONE) + ch->mean + 512u;
+    e = floor_log2(t); /* at least 9, because of the 512 */
+    q = 4u * (e - 9u) + ((unsigned)(t >> (e - 2u)) & 3u);
+    return q < ZERO_CLASSES ? q : ZERO_CLASSES - 1;
 }
 
 /*
  * The activity at a position: how large the channels before were there, each relative to its own mean; a running
- * average that starts at ONE. m <= 255 and the factor <= 2^24 / 205, so a step adds less than 2^22 and the
- * activity stays below 2^25.
+ * average that starts at ONE. m <= 255 and factor <= 2^24 / 205, so a step adds less than 2^22 and takes away an
+ * eighth: the activity stays below 2^25.
  */
-static uint32_t update_activity(uint32_t activity, unsigned m, uint32_t mean)
+static uint32_t update_activity(uint32_t activity, unsigned m, const struct channel *ch)
 {
-    activity -= activity >> 3;
-    if (m != 0) {
-        activity += (m * (ONE * ONE / (mean + 205u))) >> 3;
+    return activity - (activity >> 3) + ((m * ch->factor) >> 3);
+}
+
+static void start_activity(const struct edgecomp_volume *v, uint32_t *activity)
+{
+    size_t i;
+
+    for (i = 0; i < v->height * v->width; i++) {
+        activity[i] = ONE;
     }
-    return activity;
 }
 
 /* The bits of all streams lie behind one another; `at` is the next bit of each. */
@@ -174,29 +205,30 @@ static void put_symbol(struct sink *k, const struct edgecomp_volume *v, const st
     }
 }
 
-static void walk(struct sink *k, const struct edgecomp_volume *v, const uint8_t *symbols, const uint8_t *scales)
+static void walk(struct sink *k, const struct edgecomp_volume *v, const uint8_t *symbols, const uint8_t *scales,
+                 uint32_t *activity)
 {
-    const size_t plane = v->height * v->width;
-    size_t y, x, c;
+    size_t c, y, x;
 
-    for (y = 0; y < v->height; y++) {
-        for (x = 0; x < v->width; x++) {
-            const size_t position = y * v->width + x;
-            const size_t coded = edgecomp_coded_channels(v, position);
-            uint32_t activity = ONE;
+    start_activity(v, activity);
+    for (c = 0; c < v->channels; c++) {
+        const struct channel ch = open_channel(scales[c]);
+        const uint8_t *p = symbols + c * v->height * v->width;
+        size_t i = 0;
 
-            for (c = 0; c < coded; c++) {
-                const uint8_t *p = symbols + c * plane + position;
+        if (scales[c] == 0) {
+            continue;
+        }
+        for (y = 0; y < v->height; y++) {
+            for (x = 0; x < v->width; x++, i++) {
                 struct neighbours n;
-                uint32_t mean;
 
-                if (scales[c] == 0) {
+                if (c >= edgecomp_coded_channels(v, i)) {
                     continue;
                 }
-                mean = scale_mean(scales[c]);
-                n = look_around(p, v->width, y, x, v->zero);
-                put_symbol(k, v, &n, classify(&n, mean, activity), *p);
-                activity = update_activity(activity, magnitude(*p, v->zero), mean);
+                n = look_around(p + i, v->width, y, x, v->zero);
+                put_symbol(k, v, &n, classify(&n, &ch, activity[i]), p[i]);
+                activity[i] = update_activity(activity[i], magnitude(p[i], v->zero), &ch);
             }
         }
     }
@@ -248,7 +280,7 @@ static uint8_t *put_varint(uint8_t *out, uint64_t value)
 }
 
 int edgecomp_sorted_pack(const struct edgecomp_volume *v, const uint8_t *symbols, uint8_t *out, size_t limit,
-                         size_t *out_len)
+                         size_t *out_len, uint32_t *activity)
 {
     const size_t plane = v->height * v->width;
     struct sink k;
@@ -264,7 +296,7 @@ int edgecomp_sorted_pack(const struct edgecomp_volume *v, const uint8_t *symbols
         out[c] = plane == 0 ? 0 : choose_scale(v, symbols, c);
     }
     memset(&k, 0, sizeof k);
-    walk(&k, v, symbols, out);
+    walk(&k, v, symbols, out, activity);
     size = v->channels;
     for (i = 0; i < STREAMS; i++) {
         bits += k.s.at[i];
@@ -286,7 +318,7 @@ int edgecomp_sorted_pack(const struct edgecomp_volume *v, const uint8_t *symbols
     memset(k.bits, 0, (size_t)((bits + 7) / 8));
     k.escapes = k.bits + (size_t)((bits + 7) / 8);
     k.escape_count = 0;
-    walk(&k, v, symbols, out);
+    walk(&k, v, symbols, out, activity);
     *out_len = (size_t)size;
     return EDGECOMP_OK;
 }
@@ -383,9 +415,9 @@ static int open_source(struct source *k, const uint8_t *in, const uint8_t *end)
     return EDGECOMP_OK;
 }
 
-int edgecomp_sorted_unpack(const struct edgecomp_volume *v, const uint8_t *in, size_t in_len, uint8_t *symbols)
+int edgecomp_sorted_unpack(const struct edgecomp_volume *v, const uint8_t *in, size_t in_len, uint8_t *symbols,
+                           uint32_t *activity)
 {
-    const size_t plane = v->height * v->width;
     const uint8_t *scales = in;
     struct source k;
     size_t y, x, c;
@@ -403,24 +435,25 @@ int edgecomp_sorted_unpack(const struct edgecomp_volume *v, const uint8_t *in, s
     if (open_source(&k, in + v->channels, in + in_len) != EDGECOMP_OK) {
         return EDGECOMP_CORRUPT_DATA;
     }
-    for (y = 0; y < v->height; y++) {
-        for (x = 0; x < v->width; x++) {
-            const size_t position = y * v->width + x;
-            const size_t coded = edgecomp_coded_channels(v, position);
-            uint32_t activity = ONE;
+    start_activity(v, activity);
+    for (c = 0; c < v->channels; c++) {
+        const struct channel ch = open_channel(scales[c]);
+        uint8_t *p = symbols + c * v->height * v->width;
+        size_t at = 0;
 
-            for (c = 0; c < coded; c++) {
-                uint8_t *p = symbols + c * plane + position;
+        if (scales[c] == 0) {
+            continue;
+        }
+        for (y = 0; y < v->height; y++) {
+            for (x = 0; x < v->width; x++, at++) {
                 struct neighbours n;
-                uint32_t mean;
 
-                if (scales[c] == 0) {
+                if (c >= edgecomp_coded_channels(v, at)) {
                     continue;
                 }
-                mean = scale_mean(scales[c]);
-                n = look_around(p, v->width, y, x, v->zero);
-                *p = get_symbol(&k, v, &n, classify(&n, mean, activity));
-                activity = update_activity(activity, magnitude(*p, v->zero), mean);
+                n = look_around(p + at, v->width, y, x, v->zero);
+                p[at] = get_symbol(&k, v, &n, classify(&n, &ch, activity[at]));
+                activity[at] = update_activity(activity[at], magnitude(p[at], v->zero), &ch);
             }
             if (k.failed) {
                 return EDGECOMP_CORRUPT_DATA;
