@@ -184,6 +184,11 @@ def picture_from_image(image: Image.Image, *, name: str = "image") -> Picture:
     if target in {"LA", "RGBA"}:
         alpha = np.ascontiguousarray(pixels[..., -1])
         pixels = pixels[..., :-1]
+    if image.mode == "P":
+        # A grey picture saved as GIF comes as a palette of greys.
+        grey = bool((pixels == pixels[..., :1]).all())
+        if grey:
+            pixels = pixels[..., :1]
     if grey:
         pixels = np.repeat(pixels.reshape(image.height, image.width, 1), 3, axis=2)
     rgb = np.ascontiguousarray(pixels)
@@ -213,8 +218,8 @@ def write_picture(picture: Picture, file: BinaryIO, *, format: str = "png") -> N
     """Write a picture file.
 
     PNG, WebP (lossless), TIFF, BMP and PPM keep every pixel that was decoded. JPEG (quality 95,
-    4:4:4) and PPM have no alpha: the picture is laid on white. BMP and PPM hold no metadata: the
-    picture is turned upright first.
+    4:4:4), BMP and PPM have no alpha: the picture is laid on white. BMP and PPM hold no metadata:
+    the picture is turned upright first.
 
     Args:
         picture: what to write.
@@ -229,13 +234,11 @@ def write_picture(picture: Picture, file: BinaryIO, *, format: str = "png") -> N
         known = ", ".join(OUTPUT_FORMATS)
         raise ValueError(f"unknown picture format {format!r}; known: {known}")
     image = image_from_picture(picture)
-    if format in {"jpeg", "ppm"} and picture.alpha is not None:
+    if format in {"jpeg", "bmp", "ppm"} and picture.alpha is not None:
         backdrop = Image.new("L" if picture.grey else "RGB", image.size, "white")
         backdrop.paste(image.convert(backdrop.mode), mask=image.getchannel("A"))
         backdrop.info.update(image.info)
         image = backdrop
-    elif format == "bmp" and image.mode == "LA":
-        image = image.convert("RGBA")
     if format in {"bmp", "ppm"}:
         image = ImageOps.exif_transpose(image)
     image.save(file, **_save_options(picture, format))

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common import DATA
 from hypothesis import HealthCheck, settings
 from PIL import Image
-
-DATA = Path(__file__).parent / "data"
 
 settings.register_profile(
     "default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -1,9 +1,10 @@
 """Writes the two small frozen models of the tests, `tiny` and `tiny-map` (needs the package onnx).
 
-They are block transforms written by hand, not trained: a few two-dimensional cosines over 8x8 pixels as integer
-convolutions, elementwise float operations around them. No float is summed, so symbols and pixels are the same
-on every machine. `tiny` is of the shape of an `edge` model (levels 256), `tiny-map` of a `cvpr` model (six levels, importance
-map, two gains). Golden files depend on them: never write them anew, add another model instead.
+They are block transforms written by hand, not trained: a few two-dimensional cosines over 8x8
+pixels as integer convolutions, elementwise float operations around them. No float is summed, so
+symbols and pixels are the same on every machine. `tiny` is of the shape of an `edge` model (levels
+256), `tiny-map` of a `cvpr` model (six levels, importance map, two gains). Golden files depend on
+them: never write them anew, add another model instead.
 
     python tests/data/models/make_models.py NEW_FOLDER
 """

@@ -1,6 +1,6 @@
 """Writes codestream.json: codestreams put together field by field, without edgecomp's own writer.
 
-    python tests/data/vectors/make_codestreams.py > tests/data/vectors/codestream.json
+python tests/data/vectors/make_codestreams.py > tests/data/vectors/codestream.json
 """
 
 from __future__ import annotations
@@ -59,25 +59,50 @@ EXIF = b"MM\x00*\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00"
 EXIF_ENTRY = b"\x81\x00" + varint(14) + varint(14) + crc(EXIF)
 
 good = {
-    "smallest": (picture(), {"width": 3, "height": 200, "coder_id": 1, "gain": 0, "grey": False,
-                             "tiles": ["000102"], "model_id": MODEL.hex(),
-                             "symbol_hash": HASH.hex()}),
-    "origin": (picture(flags=1, origin=ORIGIN + b"\x01"),
-               {"suffix": ".png", "mtime_ns": 1_700_000_000_123_456_789,
-                "name_check": zlib.crc32(b"a/b.png")}),
+    "smallest": (
+        picture(),
+        {
+            "width": 3,
+            "height": 200,
+            "coder_id": 1,
+            "gain": 0,
+            "grey": False,
+            "tiles": ["000102"],
+            "model_id": MODEL.hex(),
+            "symbol_hash": HASH.hex(),
+        },
+    ),
+    "origin": (
+        picture(flags=1, origin=ORIGIN + b"\x01"),
+        {
+            "suffix": ".png",
+            "mtime_ns": 1_700_000_000_123_456_789,
+            "name_check": zlib.crc32(b"a/b.png"),
+        },
+    ),
     "origin-literal-suffix": (picture(flags=1, origin=ORIGIN + b"\x84.PnG"), {"suffix": ".PnG"}),
-    "before-1970": (picture(flags=1, origin=struct.pack("<qI", -5, 7) + b"\x00"),
-                    {"suffix": "", "mtime_ns": -5, "name_check": 7}),
+    "before-1970": (
+        picture(flags=1, origin=struct.pack("<qI", -5, 7) + b"\x00"),
+        {"suffix": "", "mtime_ns": -5, "name_check": 7},
+    ),
     "grey-gain": (picture(flags=8, coder_gain=0x21), {"grey": True, "gain": 2, "coder_id": 1}),
     "optional-flags-ignored": (picture(optional=0xFF), {"width": 3}),
-    "tiled": (picture(b"abc", flags=2, tiles=varint(8) + varint(128)
-                      + varint(2) + crc(b"ab") + varint(1) + crc(b"c")),
-              {"tile_width": 8, "tile_height": 128, "tiles": ["6162", "63"]}),
-    "exif": (picture(flags=4, sections=varint(1) + EXIF_ENTRY, tail=EXIF),
-             {"sections": {"129": EXIF.hex()}}),
+    "tiled": (
+        picture(
+            b"abc",
+            flags=2,
+            tiles=varint(8) + varint(128) + varint(2) + crc(b"ab") + varint(1) + crc(b"c"),
+        ),
+        {"tile_width": 8, "tile_height": 128, "tiles": ["6162", "63"]},
+    ),
+    "exif": (
+        picture(flags=4, sections=varint(1) + EXIF_ENTRY, tail=EXIF),
+        {"sections": {"129": EXIF.hex()}},
+    ),
     "unknown-ancillary-section": (
         picture(flags=4, sections=varint(1) + b"\xfe" + EXIF_ENTRY[1:], tail=EXIF),
-        {"sections": {"254": EXIF.hex()}}),
+        {"sections": {"254": EXIF.hex()}},
+    ),
 }
 
 whole = picture()
@@ -101,20 +126,34 @@ bad = {
     "suffix-code-128": (picture(flags=1, origin=ORIGIN + b"\x80"), "CorruptDataError"),
     "suffix-not-utf8": (picture(flags=1, origin=ORIGIN + b"\x81\xff"), "CorruptDataError"),
     "tile-width-zero": (picture(flags=2, tiles=varint(0) + varint(8)), "CorruptDataError"),
-    "grid-absurd": (picture(flags=2, size=varint(16000) + varint(16000),
-                            tiles=varint(1) + varint(1)), "CorruptDataError"),
-    "section-twice": (picture(flags=4, sections=varint(2) + EXIF_ENTRY * 2, tail=EXIF * 2),
-                      "CorruptDataError"),
-    "section-kind-zero": (picture(flags=4, sections=varint(1) + b"\x00" + EXIF_ENTRY[1:],
-                                  tail=EXIF), "CorruptDataError"),
+    "grid-absurd": (
+        picture(flags=2, size=varint(16000) + varint(16000), tiles=varint(1) + varint(1)),
+        "CorruptDataError",
+    ),
+    "section-twice": (
+        picture(flags=4, sections=varint(2) + EXIF_ENTRY * 2, tail=EXIF * 2),
+        "CorruptDataError",
+    ),
+    "section-kind-zero": (
+        picture(flags=4, sections=varint(1) + b"\x00" + EXIF_ENTRY[1:], tail=EXIF),
+        "CorruptDataError",
+    ),
     "unknown-critical-section": (
         picture(flags=4, sections=varint(1) + b"\x7f" + EXIF_ENTRY[1:], tail=EXIF),
-        "UnsupportedVersionError"),
+        "UnsupportedVersionError",
+    ),
     "alpha-of-another-size": (
         picture(flags=4, sections=varint(1) + b"\x01" + EXIF_ENTRY[1:], tail=EXIF),
-        "CorruptDataError"),
-    "section-bomb": (picture(flags=4, sections=varint(1) + b"\x81\x01" + varint(1 << 40)
-                             + varint(14) + crc(EXIF), tail=EXIF), "CorruptDataError"),
+        "CorruptDataError",
+    ),
+    "section-bomb": (
+        picture(
+            flags=4,
+            sections=varint(1) + b"\x81\x01" + varint(1 << 40) + varint(14) + crc(EXIF),
+            tail=EXIF,
+        ),
+        "CorruptDataError",
+    ),
     "no-sections": (picture(flags=4, sections=varint(0)), "CorruptDataError"),
 }
 

@@ -1,0 +1,61 @@
+"""Writes golden codestreams of the frozen models; only ever add, never write one anew.
+
+python tests/data/golden/make_golden.py NEW_FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from edgecomp.codec import Codec, symbol_hash
+from edgecomp.codestream import Origin, parse
+from edgecomp.pictures import Picture
+
+MODELS = Path(__file__).parent.parent / "models"
+
+
+def scene(width: int, height: int) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    planes = ((x * 5 + y) % 256, (x * y // 7) % 256, np.where((x - 40) ** 2 < y * 20, 230, 25))
+    return np.dstack(planes).astype(np.uint8)
+
+
+def main(target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    origin = Origin(".jpg", 1_600_000_000_000_000_000, 0x12345678)
+    alpha = scene(61, 37)[..., 0].copy()
+    cases = {
+        "v1-edge": ("tiny", Picture(scene(100, 75)), {"origin": origin}),
+        "v1-edge-tiled": ("tiny", Picture(scene(100, 75)), {"tile": 32}),
+        "v1-map-gain": ("tiny-map", Picture(scene(64, 128)), {"gain": 1}),
+        "v1-map-sections": (
+            "tiny-map",
+            Picture(
+                scene(61, 37), alpha=alpha, grey=True, exif=b"MM\0*", icc=b"icc" * 99, xmp=b"<x/>"
+            ),
+            {"tile": 16},
+        ),
+        "v1-one-pixel": ("tiny", Picture(scene(1, 1)), {}),
+    }
+    document = {}
+    for name, (model, picture, options) in cases.items():
+        codec = Codec.load(model=MODELS / model)
+        data = codec.encode(picture, **options)
+        (target / f"{name}.edge").write_bytes(data)
+        stream = parse(data)
+        pixels = codec.decode(stream).rgb
+        document[name] = {
+            "model": model,
+            "symbol_hash": symbol_hash(codec.decode_symbols(stream)).hex(),
+            "shape": list(pixels.shape),
+            "sums": [int(v) for v in pixels.sum(axis=(0, 1), dtype=np.int64)],
+        }
+    (target / "codestreams.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
