@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_FORMAT = "{desc}  {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left"
+_FORMAT = "{desc}  {percentage:3.0f}% |{bar}| {n_fmt}B/{total_fmt}B, {rate_fmt}, {remaining} left"
 _FORMAT_ITEMS = "{desc}  {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left"
 
 
@@ -40,7 +40,7 @@ class Bar:
         self._bar = tqdm(
             total=total_bytes if self._by_bytes else total_items,
             desc=self._count(),
-            unit="B" if self._by_bytes else " pictures",
+            unit="B" if self._by_bytes else " files",
             unit_scale=self._by_bytes,
             unit_divisor=1000,
             bar_format=_FORMAT if self._by_bytes else _FORMAT_ITEMS,

@@ -1,0 +1,233 @@
+"""The command line as a process: signals, pipes, what it imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from .conftest import COMMAND, ENVIRONMENT, Run
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
+
+_SLOW = """
+import signal, sys, time
+import edgecomp.compress as job
+def slow(sources, output, **options):
+    try:
+        print("begun", file=sys.stderr, flush=True)
+        time.sleep(30)
+    finally:
+        for _ in range(5):  # a clean-up that takes its time
+            time.sleep(0.05)
+        print("cleaned up", file=sys.stderr, flush=True)
+job.compress_folder = slow
+from edgecomp.cli import main
+sys.exit(main())
+"""
+
+
+@contextmanager
+def _started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _stop_when_begun(
+    folder: Path, number: signal.Signals, *options: str, times: int = 1
+) -> tuple[int, bytes, bytes]:
+    command = [sys.executable, "-c", _SLOW, "compress", str(folder), "-o", "x.ecz", *options]
+    with _started(command, folder) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"begun\n"
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.02)
+        out, err = process.communicate(timeout=20)
+        return process.returncode, out, err
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, b"interrupted"),
+        (signal.SIGTERM, 143, b"terminated"),
+        (signal.SIGHUP, 143, b"terminated"),
+    ],
+)
+def test_signals_clean_up_and_have_their_code(
+    number: signal.Signals, code: int, word: bytes, tmp_path: Path
+) -> None:
+    got, out, err = _stop_when_begun(tmp_path, number)
+    assert (got, out) == (code, b"")
+    assert err == b"cleaned up\nedgecomp: " + word + b"\n"
+
+
+def test_a_signal_sent_twice_does_not_cut_the_clean_up_short(tmp_path: Path) -> None:
+    code, _, err = _stop_when_begun(tmp_path, signal.SIGTERM, times=3)
+    assert code == 143
+    assert err == b"cleaned up\nedgecomp: terminated\n"
+
+
+def test_interrupted_with_json(tmp_path: Path) -> None:
+    code, out, _ = _stop_when_begun(tmp_path, signal.SIGINT, "--json")
+    assert code == 130
+    assert json.loads(out) == {"error": "interrupted", "path": None, "exit_code": 130}
+
+
+def test_an_interrupted_job_leaves_nothing_behind(
+    tmp_path: Path, tiny: Path, photo: Image.Image
+) -> None:
+    source = tmp_path / "many"
+    source.mkdir()
+    data = _png(photo.resize((800, 600)), tmp_path)
+    for i in range(300):
+        (source / f"{i}.png").write_bytes(data)
+    command = [*COMMAND, "compress", "many", "--model", str(tiny)]
+    with _started(command, tmp_path) as process:
+        deadline = time.monotonic() + 20
+        while not list(tmp_path.glob("many.ecz.partial*")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert (out, err) == (b"", b"edgecomp: interrupted\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["many", "one.png"]
+    assert len(list(source.iterdir())) == 300
+
+
+def _png(image: Image.Image, folder: Path) -> bytes:
+    image.save(folder / "one.png")
+    return (folder / "one.png").read_bytes()
+
+
+def test_a_picture_through_pipes(
+    process: Run, tmp_path: Path, tiny: Path, photo: Image.Image
+) -> None:
+    data = _png(photo, tmp_path)
+    packed = process("compress", "-", "--model", str(tiny), stdin=data)
+    assert packed.returncode == 0, packed.stderr
+    assert packed.stdout.startswith(b"\xecEC")
+    assert b"1 picture" in packed.stderr
+    restored = process("decompress", "-", "--model", str(tiny), stdin=packed.stdout)
+    assert restored.returncode == 0, restored.stderr
+    (tmp_path / "back.png").write_bytes(restored.stdout)
+    with Image.open(tmp_path / "back.png") as back:
+        assert (back.format, back.size, back.mode) == ("PNG", photo.size, photo.mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["back.png", "one.png"]
+
+
+def test_pipes_with_files_on_the_other_side(
+    process: Run, tmp_path: Path, tiny: Path, photo: Image.Image
+) -> None:
+    data = _png(photo, tmp_path)
+    one = process("compress", "-", "-o", "x.edge", "--model", str(tiny), "--json", stdin=data)
+    assert one.returncode == 0, one.stderr
+    assert json.loads(one.stdout)["images"] == 1
+    two = process("compress", "one.png", "-o", "-", "--model", str(tiny), "--quiet")
+    assert (two.returncode, two.stderr) == (0, b"")
+    three = process(
+        "decompress", "x.edge", "-o", "-", "--format", "bmp", "--model", str(tiny), "--quiet"
+    )
+    assert (three.returncode, three.stdout[:2], three.stderr) == (0, b"BM", b"")
+
+
+def test_nothing_but_garbage_in_a_pipe(process: Run, tiny: Path) -> None:
+    for data in (b"", b"garbage" * 100):
+        done = process("compress", "-", "--model", str(tiny), stdin=data)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert done.stderr.startswith(b"edgecomp: error: ")
+        assert done.stderr.count(b"\n") == 1
+        done = process("decompress", "-", "--model", str(tiny), stdin=data)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert done.stderr.count(b"\n") == 1
+
+
+def test_a_reader_that_goes_away(process: Run, tmp_path: Path, tiny: Path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for i in range(3000):  # a list longer than a pipe holds
+        (many / f"a file whose name is quite long, number {i}.txt").write_text("x")
+    assert process("compress", "many", "--model", str(tiny)).returncode == 0
+    for words in ("list many.ecz", "list many.ecz --json", "--help"):
+        line = f"{sys.executable} -m edgecomp {words} | head -c 10; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=60
+        )
+        assert done.stdout.endswith(b"\n0\n") or done.stdout.endswith(b"0\n"), done
+        assert done.stderr == b""
+
+
+def test_standard_output_on_a_full_disk(process: Run, tmp_path: Path) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "models"],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"edgecomp: error: standard output: No space left")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_help_is_quick_and_commands_import_no_training_packages(
+    process: Run, folder: Path, tiny: Path
+) -> None:
+    code = (
+        "import sys\nfrom edgecomp.cli import main\nmain(sys.argv[1:])\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+
+    def loaded(*words: str) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=folder.parent,
+            env=ENVIRONMENT,
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        return set(done.stdout.decode().splitlines()[-1].split())
+
+    assert not loaded("--help") & {"numpy", "PIL", "onnxruntime", "tqdm", "cffi", "_cffi_backend"}
+    modules = loaded("compress", folder.name, "--model", str(tiny))
+    assert "onnxruntime" in modules
+    assert not modules & {"tensorflow", "keras", "onnx", "torch", "jax"}
+
+
+def test_an_unusual_locale_prints_escapes(process: Run, folder: Path, tiny: Path) -> None:
+    (folder / "гора.jpg").write_text("no picture")
+    variables = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    variables["PYTHONIOENCODING"] = "ascii"
+    done = process("compress", folder.name, "--model", str(tiny), **variables)
+    assert done.returncode == 0, done.stderr
+    assert rb"\u0433\u043e\u0440\u0430.jpg" in done.stderr
