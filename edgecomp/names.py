@@ -1,0 +1,243 @@
+"""Names: which are safe, what members are called, and under what names pictures come back.
+
+Two names *meet* when a file system may take them for one: they are compared with case folded and
+in Unicode's composed form.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edgecomp.constants import CODESTREAM_SUFFIX
+from edgecomp.errors import CorruptDataError
+
+if TYPE_CHECKING:
+    from edgecomp.archive import Member
+
+MAX_COMPONENT_BYTES: Final = 255
+MAX_PATH_BYTES: Final = 4096
+_MAX_SUFFIX_BYTES: Final = 127
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
+_DEVICES: Final = frozenset(
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
+    + [port + digit for port in ("COM", "LPT") for digit in "0123456789¹²³"]
+)
+_NUMBERED: Final = re.compile(r"(.+)\.(?:[2-9]|[1-9][0-9]+)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that the user should know about one path.
+
+    Attributes:
+        path: as shown to the user, always printable.
+        reason: why, in words.
+    """
+
+    path: str
+    reason: str
+
+
+def printable(path: str) -> str:
+    """The path with bytes that are no valid UTF-8 shown as ``\\xNN``, fit for any output."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def unsafe_reason(name: str) -> str | None:
+    """Why the relative path cannot be in an archive, or None if it can.
+
+    Names that one common system would refuse, or would take for something else than a file below
+    the output folder, are refused on every system, so that an archive restores everywhere.
+    """
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return "its name is not valid Unicode"
+    if not name:
+        return "its name is empty"
+    if any(unicodedata.category(char) == "Cc" for char in name):
+        return "its name has a control character"
+    if "\\" in name:
+        return "its name has a backslash"
+    if len(encoded) > MAX_PATH_BYTES:
+        return f"its path is longer than {MAX_PATH_BYTES} bytes"
+    if name.startswith("/"):
+        return "its path is absolute"
+    for component in name.split("/"):
+        reason = _unsafe_component(component)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _unsafe_component(component: str) -> str | None:
+    if not component:
+        return "its path has an empty component"
+    if component in (".", ".."):
+        return f'its path has the component "{component}"'
+    if _DRIVE.match(component):
+        return "its name starts with a drive letter"
+    if component[-1] in ". ":
+        return "its name ends with a dot or a space"
+    if component.split(".")[0].rstrip().upper() in _DEVICES:
+        return "its name is that of a device on Windows"
+    if len(component.encode()) > MAX_COMPONENT_BYTES:
+        return f"its name is longer than {MAX_COMPONENT_BYTES} bytes"
+    return None
+
+
+def safe_relative_path(name: str) -> str:
+    """The name itself, if a file may be restored under it.
+
+    Raises:
+        CorruptDataError: absolute, leads out of the folder, or is unsafe on some system.
+    """
+    reason = unsafe_reason(name)
+    if reason is not None:
+        raise CorruptDataError(f"unsafe name: {reason}", path=printable(name))
+    return name
+
+
+def meeting_key(path: str) -> str:
+    """Equal for paths that meet (the module's description says when)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
+
+
+def name_check(source: str) -> int:
+    """The CRC32 that binds a codestream to its source's path."""
+    return zlib.crc32(source.encode())
+
+
+def split_suffix(path: str) -> tuple[str, str]:
+    """The path less its final suffix, and the suffix (".jpg"; "" where there is none)."""
+    return posixpath.splitext(path)
+
+
+class Taken:
+    """A set of paths in which those that meet are the same, with all the folders above them."""
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self._keys: set[str] = set()
+        for path in paths:
+            self.add(path)
+
+    def add(self, path: str) -> None:
+        """Take the path."""
+        key = meeting_key(path)
+        self._keys.add(key)
+        # Most paths share their folders: stop at the first that is known.
+        while (slash := key.rfind("/")) > 0 and (key := key[:slash]) not in self._keys:
+            self._keys.add(key)
+
+    def __contains__(self, path: str) -> bool:
+        return meeting_key(path) in self._keys
+
+
+def member_names(sources: Sequence[str], taken: Taken) -> dict[str, tuple[str, str]]:
+    """Names in the archive for pictures.
+
+    ``holiday/a.jpg`` becomes ``holiday/a.edge`` where that is free, else ``holiday/a.jpg.edge``,
+    else ``holiday/a.jpg.2.edge`` and so on.
+
+    Args:
+        sources: source paths of the pictures, in the order of the archive.
+        taken: names that are not free; those given here are added.
+
+    Returns:
+        For each source the member's name and the suffix that its codestream's origin states.
+    """
+    names: dict[str, tuple[str, str]] = {}
+    for source in sources:
+        for name, suffix in _member_candidates(source):
+            if name not in taken:
+                taken.add(name)
+                names[source] = name, suffix
+                break
+    return names
+
+
+def _member_candidates(source: str) -> Iterator[tuple[str, str]]:
+    stem, suffix = split_suffix(source)
+    if len(suffix.encode()) <= _MAX_SUFFIX_BYTES:
+        yield stem + CODESTREAM_SUFFIX, suffix
+    yield source + CODESTREAM_SUFFIX, ""
+    number = 2
+    while True:
+        yield f"{source}.{number}{CODESTREAM_SUFFIX}", ""
+        number += 1
+
+
+def source_of(member_name: str, suffix: str, check: int) -> str:
+    """The source's path of a picture, from its member's name and its codestream's origin.
+
+    Raises:
+        CorruptDataError: the name check says that the name is not the one that was written.
+    """
+    if member_name.endswith(CODESTREAM_SUFFIX):
+        stem = member_name[: -len(CODESTREAM_SUFFIX)]
+        candidates = [stem + suffix]
+        numbered = _NUMBERED.fullmatch(stem)
+        if numbered and not suffix:
+            candidates.append(numbered[1])
+        for candidate in candidates:
+            if name_check(candidate) == check:
+                return safe_relative_path(candidate)
+    raise CorruptDataError("its name is damaged (name check)", path=printable(member_name))
+
+
+def restored_names(members: Sequence[Member], format_suffix: str) -> dict[Member, str]:
+    """The path under which each member comes back.
+
+    Files kept as they are keep exactly their names. Pictures get ``format_suffix`` instead of
+    their own: first those that had it already, then the others in order; where a name is not
+    free, ``a.jpg`` comes back as ``a.jpg.png``, then as ``a.jpg.2.png`` and so on.
+
+    Args:
+        members: all members of the archive, in its order; those without a source are left out.
+        format_suffix: suffix of the restored pictures (".png").
+    """
+    names: dict[Member, str] = {}
+    pictures: list[tuple[Member, str]] = []
+    taken = Taken()
+    for member in members:
+        if member.source is None:
+            continue
+        if member.kind == "picture":
+            pictures.append((member, member.source))
+            folder = posixpath.dirname(member.source)
+            if folder:
+                taken.add(folder)
+        else:
+            names[member] = member.source
+            taken.add(member.source)
+    pictures.sort(key=lambda picture: split_suffix(picture[1])[1] != format_suffix)
+    for member, source in pictures:
+        for name in _restored_candidates(source, format_suffix):
+            if name not in taken:
+                taken.add(name)
+                names[member] = name
+                break
+    return names
+
+
+def _restored_candidates(source: str, format_suffix: str) -> Iterator[str]:
+    yield _fitting(split_suffix(source)[0], format_suffix)
+    yield _fitting(source, format_suffix)
+    number = 2
+    while True:
+        yield _fitting(source, f".{number}{format_suffix}")
+        number += 1
+
+
+def _fitting(stem: str, suffix: str) -> str:
+    """``stem + suffix``, the stem's last component cut so that the name is not too long."""
+    folder, slash, base = stem.rpartition("/")
+    room = MAX_COMPONENT_BYTES - len(suffix.encode())
+    return folder + slash + base.encode()[:room].decode("utf-8", "ignore") + suffix
