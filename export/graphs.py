@@ -15,7 +15,6 @@ import numpy as np
 import onnx
 import tensorflow as tf
 import tf2onnx
-from keras import ops
 from onnx import numpy_helper
 
 from export.networks import edge
@@ -131,17 +130,14 @@ def _name_ends(
             dim.dim_param = size
 
 
-def halve_initialisers(model: onnx.ModelProto, keep: tuple[str, ...]) -> onnx.ModelProto:
-    """Store large float weights as float16 behind a Cast, which onnxruntime folds at load.
-
-    Weights whose name contains one of ``keep`` (the linear path) stay float32.
-    """
+def halve_initialisers(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store large float weights as float16 behind a Cast, which onnxruntime folds at load."""
     out = onnx.ModelProto()
     out.CopyFrom(model)
     casts = []
     for tensor in out.graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype != np.float32 or array.size < 256 or any(k in tensor.name for k in keep):
+        if array.dtype != np.float32 or array.size < 256:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}/half"))
@@ -154,47 +150,48 @@ def halve_initialisers(model: onnx.ModelProto, keep: tuple[str, ...]) -> onnx.Mo
 
 
 class _Half(tf.Module):
-    """Networks whose trunk weights are float16 variables, widened when a graph runs."""
+    """Networks whose weights lie in one float16 variable each, widened when a graph runs.
 
-    def __init__(self, config: edge.EdgeConfig, weights: Weights, keep: tuple[str, ...]) -> None:
+    One variable instead of fifty: TensorFlow's own save and restore functions, which a SavedModel
+    carries along, grow with the number of variables and would be a seventh of the file.
+    """
+
+    def __init__(self, config: edge.EdgeConfig, weights: Weights) -> None:
         super().__init__(name="edge")
-        encoder, decoder = build(config, weights)
-        self._stored = {}
-        for model in (encoder, decoder):
-            self._stored[model.name] = [
-                tf.Variable(
-                    np.asarray(v).astype(np.float32 if v.path.startswith(keep) else np.float16),
-                    trainable=False,
-                    name=v.path.replace("/", "_"),
-                )
-                for v in model.trainable_variables
-            ]
         picture = tf.TensorSpec((1, None, None, 3), tf.uint8, name="picture")
         symbols = tf.TensorSpec((1, config.latents, None, None), tf.uint8, name="symbols")
+        encoder, decoder = build(config, weights)
+        self.encoder_weights, wide_encoder = _packed(encoder)
+        self.decoder_weights, wide_decoder = _packed(decoder)
 
-        def wide(model: keras.Model) -> Any:
-            stored = self._stored[model.name]
+        @tf.function(input_signature=[picture])
+        def encode_picture(picture: tf.Tensor) -> tf.Tensor:
+            return encode(wide_encoder, config, picture)
 
-            def run(x: tf.Tensor) -> tf.Tensor:
-                return model.stateless_call([ops.cast(v, "float32") for v in stored], [], x)[0]
+        @tf.function(input_signature=[symbols])
+        def decode_symbols(symbols: tf.Tensor) -> tf.Tensor:
+            return decode(wide_decoder, config, symbols)
 
-            return run
-
-        self.encode = tf.function(
-            lambda picture: encode(wide(encoder), config, picture), input_signature=[picture]
-        )
-        self.decode = tf.function(
-            lambda symbols: decode(wide(decoder), config, symbols), input_signature=[symbols]
-        )
+        self.encode, self.decode = encode_picture, decode_symbols
 
 
-def save_model(
-    config: edge.EdgeConfig, weights: Weights, folder: Path, keep: tuple[str, ...]
-) -> None:
+def _packed(model: keras.Model) -> tuple[tf.Variable, Any]:
+    """All weights of ``model`` in one float16 variable, and the model computing from them."""
+    values = [np.asarray(v) for v in model.trainable_variables]
+    flat = np.concatenate([v.reshape(-1) for v in values]).astype(np.float16)
+    stored = tf.Variable(flat, trainable=False, name=model.name)
+
+    def run(x: tf.Tensor) -> tf.Tensor:
+        parts = tf.split(tf.cast(stored, tf.float32), [v.size for v in values])
+        wide = [tf.reshape(part, v.shape) for part, v in zip(parts, values, strict=True)]
+        return model.stateless_call(wide, [], x)[0]
+
+    return stored, run
+
+
+def save_model(config: edge.EdgeConfig, weights: Weights, folder: Path) -> None:
     """SavedModel with functions and signatures ``encode`` and ``decode``; needs only TensorFlow."""
-    module = _Half(config, weights, keep)
+    module = _Half(config, weights)
     tf.saved_model.save(
-        module,
-        str(folder),
-        signatures={"encode": module.encode, "decode": module.decode},
+        module, str(folder), signatures={"encode": module.encode, "decode": module.decode}
     )

@@ -28,7 +28,6 @@ from export import checkpoint, data, graphs, manifest, quantise
 from export.networks import edge
 from export.settings import Settings
 
-KEEP = ("enc_linear", "dec_linear")  # weights that stay float32 in the files
 CALIBRATION_SIDE = 512
 
 
@@ -87,12 +86,12 @@ def export(
         facts = manifest.metadata(config, settings.name, quality)
         for part, model in floats.items():
             int8 = quantise.quantise(model, part, samples[part], method)
-            half = graphs.halve_initialisers(model, KEEP)
+            half = graphs.halve_initialisers(model)
             for precision, graph in (("int8", int8), ("fp32", half)):
                 manifest.tag(graph, facts)
                 graph.producer_name, graph.producer_version = "edgecomp.export", ""
                 onnx.save(graph, partial / f"{part}.{precision}.onnx")
-        graphs.save_model(config, weights, partial / "saved_model", KEEP)
+        graphs.save_model(config, weights, partial / "saved_model")
         model_id = manifest.write(partial, config, settings.name, quality)
         if out.exists():
             shutil.rmtree(out)
