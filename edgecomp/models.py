@@ -47,7 +47,8 @@ class Model:
         importance_map: whether the encoder tells how many channels of each position are coded.
         gains: number of gain indices.
         graphs: (role, precision) -> file.
-        saved_model: file within ``saved_model/`` -> SHA-256 in hexadecimal; empty if there is none.
+        saved_model: files of the TensorFlow SavedModel, paths within the model's folder starting
+            with ``saved_model/`` -> SHA-256 in hexadecimal; empty if there is none.
         parameters, multiply_adds_per_pixel: by role, for information.
     """
 
@@ -110,10 +111,9 @@ class Model:
             raise ModelNotFoundError(
                 f"model {self.name} has no TensorFlow SavedModel", path=str(self.path)
             )
-        folder = self.path / SAVED_MODEL
         for file, digest in self.saved_model.items():
-            _read_checked(folder / file, digest)
-        return folder
+            _read_checked(self.path / file, digest)
+        return self.path / SAVED_MODEL
 
 
 def load_model(path: Path | str) -> Model:

@@ -96,7 +96,7 @@ def test_a_saved_model_is_checked_file_by_file(copy: Path) -> None:
     (copy / "saved_model").mkdir()
     (copy / "saved_model" / "saved_model.pb").write_bytes(b"graph")
     digest = hashlib.sha256(b"graph").hexdigest()
-    _change(copy, saved_model={"saved_model.pb": digest})
+    _change(copy, saved_model={"saved_model/saved_model.pb": digest})
     assert load_model(copy).check_saved_model() == copy / "saved_model"
     (copy / "saved_model" / "saved_model.pb").write_bytes(b"grape")
     with pytest.raises(ModelDamagedError, match="SHA-256"):
