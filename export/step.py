@@ -44,7 +44,8 @@ class Networks:
             out |= {v.path: np.asarray(v, np.float32) for v in model.variables}
         return out
 
-    def _call(self, model: keras.Model, params: Params, *inputs: jax.Array) -> jax.Array:
+    def call(self, model: keras.Model, params: Params, *inputs: jax.Array) -> jax.Array:
+        """Output of one of the networks as a pure function of ``params``."""
         outputs, _ = model.stateless_call(
             [params[v.path] for v in model.trainable_variables],
             [params[v.path] for v in model.non_trainable_variables],
@@ -58,10 +59,10 @@ class Networks:
         """(uint8 [n, H, W, 3], int32 [n]) -> source, restored (0..1), bits a pixel [n]."""
         centred = (pictures.astype(jnp.float32) - 128.0) / 255.0
         patches = edge.to_patches(centred, self.config.patch)
-        latents = self._call(self.encoder, params, patches, quality)
+        latents = self.call(self.encoder, params, patches, quality)
         latents = edge.straight_through_round(latents)
-        restored = self._call(self.decoder, params, latents, quality)
-        distribution = self._call(self.context, params, latents, quality)
+        restored = self.call(self.decoder, params, latents, quality)
+        distribution = self.call(self.context, params, latents, quality)
         pixels = pictures.shape[1] * pictures.shape[2]
         bpp = jnp.sum(edge.bits(latents, distribution), axis=(1, 2, 3)) / pixels
         shift = 128.0 / 255.0

@@ -1,0 +1,180 @@
+"""Figures of a trained network, and of the models exported from it, on a folder of pictures.
+
+python -m export.measure RUN_OR_CHECKPOINT --data DIR [--models DIR] [--fit A=0.976 B=...]
+
+Prints per quality the context model's ideal bits a pixel, MS-SSIM and PSNR (means over the
+pictures): of the float network; with --models, of DIR/A, DIR/B ... in both precisions under
+onnxruntime, with the milliseconds of a pass. --fit finds the rate scale at which the float
+network's MS-SSIM is as asked. Sides are cut to multiples of the patch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import onnxruntime
+
+from export import checkpoint, data, losses, step
+from export.networks import edge
+from export.settings import Settings
+
+
+class Meter:
+    """The float networks of a checkpoint, ready to be measured."""
+
+    def __init__(self, source: str) -> None:
+        found = checkpoint.load(source)
+        self.settings = Settings.from_dict(found.meta["settings"])
+        self.config = self.settings.network
+        self.networks = step.Networks(self.settings)
+        self.params = {k: jnp.asarray(v) for k, v in found.averaged().items()}
+        self._float = jax.jit(self._float_pass)
+        self._rate = jax.jit(self._rate_pass)
+        self._compare = jax.jit(compare)
+
+    def _float_pass(
+        self, params: step.Params, picture: jax.Array, quality: jax.Array, scale: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        nets, p, limit = self.networks, self.config.patch, float(self.config.clamp)
+        centred = (picture.astype(jnp.float32) - 128.0) / 255.0
+        latents = nets.call(nets.encoder, params, edge.to_patches(centred, p), quality)
+        latents = jnp.clip(jnp.round(latents * scale), -limit, limit)
+        restored = nets.call(nets.decoder, params, latents / scale, quality)
+        values = edge.from_patches(restored, p) * 255.0 + 128.0
+        return latents, jnp.clip(jnp.round(values), 0.0, 255.0)
+
+    def _rate_pass(self, params: step.Params, latents: jax.Array, quality: jax.Array) -> jax.Array:
+        distribution = self.networks.call(self.networks.context, params, latents, quality)
+        return jnp.sum(edge.bits(latents, distribution))
+
+    def float_figures(
+        self, pictures: list[np.ndarray], quality: int, scale: float = 1.0
+    ) -> np.ndarray:
+        """[bpp, MS-SSIM, PSNR, share of zeros] of the float network; means over the pictures."""
+        rows = []
+        for picture in pictures:
+            which = jnp.full((1,), quality, jnp.int32)
+            latents, restored = self._float(self.params, picture, which, jnp.float32(scale))
+            rows.append(self._row(picture, latents, restored, quality))
+        return np.mean(rows, axis=0)
+
+    def graph_figures(
+        self, pictures: list[np.ndarray], quality: int, folder: Path, precision: str, threads: int
+    ) -> np.ndarray:
+        """[bpp, MS-SSIM, PSNR, zeros, encoder ms, decoder ms]; the times are medians."""
+        encode, decode = (
+            _session(folder / f"{part}.{precision}.onnx", threads)
+            for part in ("encoder", "decoder")
+        )
+        rows, times = [], []
+        for picture in pictures:
+            start = time.perf_counter()
+            symbols = encode.run(None, {"picture": picture})[0]
+            middle = time.perf_counter()
+            restored = decode.run(None, {"symbols": symbols})[0]
+            times.append([middle - start, time.perf_counter() - middle])
+            latents = symbols.astype(np.float32).transpose(0, 2, 3, 1) - 128.0
+            rows.append(self._row(picture, latents, restored.astype(np.float32), quality))
+        return np.concatenate([np.mean(rows, axis=0), np.median(times, axis=0) * 1000])
+
+    def _row(
+        self, picture: np.ndarray, latents: np.ndarray, restored: np.ndarray, quality: int
+    ) -> list[float]:
+        which = jnp.full((1,), quality, jnp.int32)
+        bits = float(self._rate(self.params, jnp.asarray(latents), which))
+        similarity, psnr = self._compare(picture, restored)
+        pixels = picture.shape[1] * picture.shape[2]
+        return [bits / pixels, float(similarity), float(psnr), float(np.mean(latents == 0))]
+
+    def fit(self, pictures: list[np.ndarray], quality: int, target: float) -> float:
+        """Rate scale whose MS-SSIM is ``target``, by bisection on its logarithm."""
+        low, high = np.log(0.3), np.log(4.0)
+        for _ in range(9):
+            middle = (low + high) / 2
+            if self.float_figures(pictures, quality, float(np.exp(middle)))[1] < target:
+                low = middle
+            else:
+                high = middle
+        return float(np.exp(high))
+
+
+def compare(picture: jax.Array, restored: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """MS-SSIM and PSNR of one picture [1, H, W, 3] in 0..255."""
+    a, b = picture.astype(jnp.float32) / 255.0, restored / 255.0
+    psnr = -10.0 * jnp.log10(jnp.maximum(losses.mse(a, b)[0], 1e-10))
+    return losses.ms_ssim(a, b)[0], psnr
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def load_pictures(folder: str, patch: int, limit: int | None) -> list[np.ndarray]:
+    """uint8 [1, H, W, 3] each, sides cut to multiples of ``patch``."""
+    out = []
+    for path in data.list_pictures([folder])[:limit]:
+        picture = data.read_picture(path)
+        height, width = (side // patch * patch for side in picture.shape[:2])
+        out.append(np.ascontiguousarray(picture[None, :height, :width]))
+    return out
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="export.measure", description=__doc__.splitlines()[0])
+    parser.add_argument("source", metavar="RUN_OR_CHECKPOINT")
+    parser.add_argument("--data", required=True, metavar="DIR")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="folder of the model folders")
+    parser.add_argument("--fit", nargs="+", default=[], metavar="QUALITY=MSSSIM")
+    parser.add_argument("--limit", type=int, help="only the first pictures")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    args = parse(argv)
+    try:
+        if keras.backend.backend() != "jax":
+            raise edge.ConfigError("measuring needs KERAS_BACKEND=jax")
+        meter = Meter(args.source)
+        targets = dict(item.split("=", 1) for item in args.fit)
+        pictures = load_pictures(args.data, meter.config.patch, args.limit)
+        for index, name in enumerate(meter.config.qualities):
+            show(f"{name} float", meter.float_figures(pictures, index))
+            if name in targets:
+                scale = meter.fit(pictures, index, float(targets[name]))
+                show(f"{name} scale {scale:.4f}", meter.float_figures(pictures, index, scale))
+            if args.models is not None:
+                for precision in ("fp32", "int8"):
+                    folder = args.models / name
+                    row = meter.graph_figures(pictures, index, folder, precision, args.threads)
+                    show(f"{name} {precision}", row)
+    except (edge.ConfigError, data.DataError, checkpoint.CheckpointError, ValueError) as error:
+        print(f"export.measure: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def show(label: str, row: np.ndarray) -> None:
+    """One line of figures."""
+    text = f"{label:16s} {row[0]:.4f} bpp  {row[1]:.5f}  {row[2]:.2f} dB  zeros {row[3]:.3f}"
+    if len(row) > 4:
+        text += f"  encoder {row[4]:.1f} ms  decoder {row[5]:.1f} ms"
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
