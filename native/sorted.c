@@ -14,13 +14,23 @@
 
 #include <string.h>
 
-/* Streams: zero flags by class, "larger than k?" flags by half as many classes, signs by the signs beside them. */
-#define ZERO_CLASSES 64u
-#define MORE_CLASSES 32u
+/*
+ * The streams, in the order of the file: zero flags by class, signs by the signs beside them, "larger than k?" flags
+ * by half as many classes, and what is left of large magnitudes.
+ */
+#define ZERO_CLASSES 48u
 #define SIGN_CLASSES 9u
-#define MORE_BASE ZERO_CLASSES
-#define SIGN_BASE (ZERO_CLASSES + MORE_CLASSES)
-#define STREAMS (SIGN_BASE + SIGN_CLASSES)
+#define MORE_CLASSES 24u
+#define SIGN_BASE ZERO_CLASSES
+#define MORE_BASE (SIGN_BASE + SIGN_CLASSES)
+#define REST_STREAM (MORE_BASE + MORE_CLASSES)
+#define STREAMS (REST_STREAM + 1)
+
+/* Zero flags of the classes below this one are rare (an expected magnitude below 1/4) and become run lengths. */
+#define RUN_CLASSES 12u
+
+/* A run length that only says that no flag follows yet. */
+#define RUN_MAX 255u
 
 /* Magnitudes up to this one are coded in unary; from it on a byte with the rest follows. */
 #define UNARY_MAX 15u
@@ -39,13 +49,13 @@ static uint32_t scale_mean(unsigned h)
     return (eighths[h & 7u] << (h >> 3)) >> 6;
 }
 
-static unsigned magnitude(uint8_t symbol, unsigned zero)
+static inline unsigned magnitude(uint8_t symbol, unsigned zero)
 {
     return symbol >= zero ? symbol - zero : zero - symbol;
 }
 
 /* 0: below the zero symbol, 1: the zero symbol, 2: above. */
-static unsigned trit(uint8_t symbol, unsigned zero)
+static inline unsigned trit(uint8_t symbol, unsigned zero)
 {
     return 1u + (symbol > zero) - (symbol < zero);
 }
@@ -57,7 +67,8 @@ struct neighbours {
     unsigned signs;    /* 0 .. 8: trits of left and upper */
 };
 
-static struct neighbours look_around(const uint8_t *p, size_t width, size_t y, size_t x, unsigned zero)
+/* The general case, which asks at every step whether there is such a neighbour. */
+static struct neighbours look_around_edge(const uint8_t *p, size_t width, size_t y, size_t x, unsigned zero)
 {
     struct neighbours n = {0, 0, 0};
     unsigned left = 1, upper = 1;
@@ -88,6 +99,22 @@ static struct neighbours look_around(const uint8_t *p, size_t width, size_t y, s
     return n;
 }
 
+static inline struct neighbours look_around(const uint8_t *p, size_t width, size_t y, size_t x, unsigned zero)
+{
+    struct neighbours n;
+    const uint8_t *above;
+
+    if (y < 2 || x < 2 || x + 1 >= width) {
+        return look_around_edge(p, width, y, x, zero);
+    }
+    above = p - width;
+    n.near_sum = magnitude(p[-1], zero) + magnitude(above[0], zero);
+    n.far_sum = magnitude(p[-2], zero) + magnitude(above[-1], zero) + magnitude(above[1], zero) +
+                magnitude(*(above - width), zero);
+    n.signs = 3u * trit(p[-1], zero) + trit(above[0], zero);
+    return n;
+}
+
 /* What is known of a channel from its scale byte. */
 struct channel {
     uint32_t mean;   /* of its magnitudes, fixed point */
@@ -103,8 +130,11 @@ static struct channel open_channel(unsigned scale)
     return ch;
 }
 
-static unsigned floor_log2(uint64_t value)
+static inline unsigned floor_log2(uint64_t value)
 {
+#if defined(__GNUC__)
+    return 63u - (unsigned)__builtin_clzll(value);
+#else
     unsigned e = 0, step;
 
     for (step = 32; step != 0; step /= 2) {
@@ -114,21 +144,21 @@ static unsigned floor_log2(uint64_t value)
         }
     }
     return e;
+#endif
 }
 
 /*
- * The class of a symbol: four classes an octave of its expected magnitude, which is a weighted sum of the
- * neighbours' magnitudes, of the channel's mean, and of that mean times the activity. The weights are in sixteenths.
- * The terms are below 3*510*2^12, 1020*2^12, 11 * 2^25 * 2^20 / 2^12 and 2^20: the sum is below 2^38.
+ * The class of a symbol: four classes an octave of its expected magnitude, from 1/32 on. That is a weighted sum, in
+ * sixteenths, of the neighbours' magnitudes and of the channel's mean times the activity. The terms are at most
+ * 3 * 510 * 2^12, 1020 * 2^12, 11 * 2^25 * 2^20 / 2^12 and 2^11: t stays below 2^37.
  */
-static unsigned classify(const struct neighbours *n, const struct channel *ch, uint32_t activity)
+static inline unsigned classify(const struct neighbours *n, const struct channel *ch, uint32_t activity)
 {
-    uint64_t t = (uint64_t)(3u * n->near_sum + n->far_sum) * ONE;
-    unsigned e, q;
+    const uint64_t usual = ((uint64_t)activity * ch->mean) / ONE;
+    const uint64_t t = (uint64_t)(3u * n->near_sum + n->far_sum) * ONE + 11u * usual + (1u << 11);
+    const unsigned e = floor_log2(t);
+    const unsigned q = 4u * (e - 11u) + ((unsigned)(t >> (e - 2u)) & 3u);
 
-    t += 11u * (((uint64_t)activity * ch->mean) / ONE) + ch->mean + 512u;
-    e = floor_log2(t); /* at least 9, because of the 512 */
-    q = 4u * (e - 9u) + ((unsigned)(t >> (e - 2u)) & 3u);
     return q < ZERO_CLASSES ? q : ZERO_CLASSES - 1;
 }
 
@@ -137,7 +167,7 @@ static unsigned classify(const struct neighbours *n, const struct channel *ch, u
  * average that starts at ONE. m <= 255 and factor <= 2^24 / 205, so a step adds less than 2^22 and takes away an
  * eighth: the activity stays below 2^25.
  */
-static uint32_t update_activity(uint32_t activity, unsigned m, const struct channel *ch)
+static inline uint32_t update_activity(uint32_t activity, unsigned m, const struct channel *ch)
 {
     return activity - (activity >> 3) + ((m * ch->factor) >> 3);
 }
@@ -151,61 +181,85 @@ static void start_activity(const struct edgecomp_volume *v, uint32_t *activity)
     }
 }
 
-/* The bits of all streams lie behind one another; `at` is the next bit of each. */
-struct streams {
-    uint64_t at[STREAMS];
-    uint64_t end[STREAMS];
-};
-
 /* ---- packing ---- */
 
-struct sink {
-    struct streams s;
-    uint8_t *bits;    /* NULL while counting */
-    uint8_t *escapes; /* NULL while counting */
-    uint64_t escape_count;
+struct writer {
+    uint8_t *bytes; /* NULL while counting */
+    size_t used;
+    unsigned pending; /* bits of an unfinished byte, or the zeros since the last one */
+    unsigned filled;  /* how many bits that is */
 };
 
-static void put(struct sink *k, unsigned stream, unsigned bit)
+static inline void put_byte(struct writer *w, unsigned byte)
 {
-    const uint64_t at = k->s.at[stream]++;
+    if (w->bytes != NULL) {
+        w->bytes[w->used] = (uint8_t)byte;
+    }
+    w->used++;
+}
 
-    if (k->bits != NULL) {
-        k->bits[at >> 3] = (uint8_t)(k->bits[at >> 3] | (bit << (at & 7u)));
+static inline void put_bit(struct writer *w, unsigned bit)
+{
+    w->pending |= bit << w->filled;
+    if (++w->filled == 8) {
+        put_byte(w, w->pending);
+        w->pending = 0;
+        w->filled = 0;
     }
 }
 
-static void put_symbol(struct sink *k, const struct edgecomp_volume *v, const struct neighbours *n, unsigned q,
+static inline void put_run_bit(struct writer *w, unsigned bit)
+{
+    w->pending += 1u - bit;
+    if (bit != 0 || w->pending == RUN_MAX) {
+        put_byte(w, w->pending);
+        w->pending = 0;
+    }
+}
+
+static void finish_writers(struct writer *w)
+{
+    unsigned i;
+
+    for (i = 0; i < STREAMS; i++) {
+        if (i < RUN_CLASSES ? w[i].pending != 0 : w[i].filled != 0) {
+            put_byte(&w[i], w[i].pending);
+        }
+    }
+}
+
+static inline void put_symbol(struct writer *w, const struct edgecomp_volume *v, const struct neighbours *n, unsigned q,
                        uint8_t symbol)
 {
     const unsigned m = magnitude(symbol, v->zero);
     const unsigned below = v->zero, above = v->levels - 1 - v->zero;
     const int negative = symbol < v->zero;
     const unsigned most = negative ? below : above;
-    unsigned j;
+    unsigned k;
 
-    put(k, q, m != 0);
+    if (q < RUN_CLASSES) {
+        put_run_bit(&w[q], m != 0);
+    } else {
+        put_bit(&w[q], m != 0);
+    }
     if (m == 0) {
         return;
     }
     if (below != 0 && above != 0) {
-        put(k, SIGN_BASE + n->signs, negative ? 1u : 0u);
+        put_bit(&w[SIGN_BASE + n->signs], negative ? 1u : 0u);
     }
-    for (j = 1; j < most && j < UNARY_MAX; j++) {
-        put(k, MORE_BASE + q / 2, m > j);
-        if (m == j) {
+    for (k = 1; k < most && k < UNARY_MAX; k++) {
+        put_bit(&w[MORE_BASE + q / 2], m > k);
+        if (m == k) {
             return;
         }
     }
     if (most > UNARY_MAX) {
-        if (k->escapes != NULL) {
-            k->escapes[k->escape_count] = (uint8_t)(m - UNARY_MAX);
-        }
-        k->escape_count++;
+        put_byte(&w[REST_STREAM], m - UNARY_MAX);
     }
 }
 
-static void walk(struct sink *k, const struct edgecomp_volume *v, const uint8_t *symbols, const uint8_t *scales,
+static void walk(struct writer *w, const struct edgecomp_volume *v, const uint8_t *symbols, const uint8_t *scales,
                  uint32_t *activity)
 {
     size_t c, y, x;
@@ -227,11 +281,12 @@ static void walk(struct sink *k, const struct edgecomp_volume *v, const uint8_t 
                     continue;
                 }
                 n = look_around(p + i, v->width, y, x, v->zero);
-                put_symbol(k, v, &n, classify(&n, &ch, activity[i]), p[i]);
+                put_symbol(w, v, &n, classify(&n, &ch, activity[i]), p[i]);
                 activity[i] = update_activity(activity[i], magnitude(p[i], v->zero), &ch);
             }
         }
     }
+    finish_writers(w);
 }
 
 /* The scale byte of a channel: 0 when it is all zero symbols, else the first scale at or above its mean. */
@@ -283,10 +338,11 @@ int edgecomp_sorted_pack(const struct edgecomp_volume *v, const uint8_t *symbols
                          size_t *out_len, uint32_t *activity)
 {
     const size_t plane = v->height * v->width;
-    struct sink k;
-    uint64_t bits = 0, size;
+    struct writer w[STREAMS];
+    uint8_t *at = out + v->channels;
+    uint64_t size = v->channels;
+    size_t used[STREAMS], c;
     unsigned i;
-    size_t c;
 
     *out_len = 0;
     if (limit < STREAMS || v->channels > limit - STREAMS) {
@@ -295,122 +351,153 @@ int edgecomp_sorted_pack(const struct edgecomp_volume *v, const uint8_t *symbols
     for (c = 0; c < v->channels; c++) {
         out[c] = plane == 0 ? 0 : choose_scale(v, symbols, c);
     }
-    memset(&k, 0, sizeof k);
-    walk(&k, v, symbols, out, activity);
-    size = v->channels;
+    memset(w, 0, sizeof w);
+    walk(w, v, symbols, out, activity);
     for (i = 0; i < STREAMS; i++) {
-        bits += k.s.at[i];
-        size += varint_size(k.s.at[i]);
+        used[i] = w[i].used;
+        size += varint_size(used[i]) + (uint64_t)used[i];
     }
-    size += (bits + 7) / 8 + k.escape_count;
     if (size > limit) {
         return EDGECOMP_OUTPUT_TOO_SMALL;
     }
-    k.bits = out + v->channels;
-    bits = 0;
     for (i = 0; i < STREAMS; i++) {
-        const uint64_t length = k.s.at[i];
-
-        k.bits = put_varint(k.bits, length);
-        k.s.at[i] = bits;
-        bits += length;
+        at = put_varint(at, used[i]);
     }
-    memset(k.bits, 0, (size_t)((bits + 7) / 8));
-    k.escapes = k.bits + (size_t)((bits + 7) / 8);
-    k.escape_count = 0;
-    walk(&k, v, symbols, out, activity);
+    memset(w, 0, sizeof w);
+    for (i = 0; i < STREAMS; i++) {
+        w[i].bytes = at;
+        at += used[i];
+    }
+    walk(w, v, symbols, out, activity);
     *out_len = (size_t)size;
     return EDGECOMP_OK;
 }
 
 /* ---- unpacking ---- */
 
-struct source {
-    struct streams s;
-    const uint8_t *bits;
-    const uint8_t *escapes;
-    const uint8_t *escapes_end;
-    int failed; /* a stream or the escapes ran out */
+struct reader {
+    const uint8_t *at;
+    const uint8_t *end;
+    unsigned pending; /* bits not yet taken, or the zeros before the next one */
+    unsigned filled;  /* how many bits that is, or whether a one follows the zeros */
 };
 
-static unsigned get(struct source *k, unsigned stream)
+/* The next byte; at the end, 0 and *failed. */
+static inline unsigned get_byte(struct reader *r, int *failed)
 {
-    const uint64_t at = k->s.at[stream];
-
-    if (at == k->s.end[stream]) {
-        k->failed = 1;
+    if (r->at == r->end) {
+        *failed = 1;
         return 0;
     }
-    k->s.at[stream] = at + 1;
-    return (k->bits[at >> 3] >> (at & 7u)) & 1u;
+    return *r->at++;
 }
 
-/* Returns a symbol below levels whatever the bits are. */
-static uint8_t get_symbol(struct source *k, const struct edgecomp_volume *v, const struct neighbours *n, unsigned q)
+static inline unsigned get_bit(struct reader *r, int *failed)
+{
+    unsigned bit;
+
+    if (r->filled == 0) {
+        r->pending = get_byte(r, failed);
+        r->filled = 8;
+    }
+    bit = r->pending & 1u;
+    r->pending >>= 1;
+    r->filled--;
+    return bit;
+}
+
+static inline unsigned get_run_bit(struct reader *r, int *failed)
+{
+    if (r->pending == 0 && r->filled == 0) {
+        r->pending = get_byte(r, failed);
+        r->filled = r->pending != RUN_MAX;
+    }
+    if (r->pending != 0) {
+        r->pending--;
+        return 0;
+    }
+    r->filled = 0;
+    return 1;
+}
+
+/* Returns a symbol below levels whatever the streams hold. */
+static inline uint8_t get_symbol(struct reader *r, const struct edgecomp_volume *v, const struct neighbours *n, unsigned q,
+                          int *failed)
 {
     const unsigned below = v->zero, above = v->levels - 1 - v->zero;
     unsigned negative = above == 0, m = 1, most;
 
-    if (get(k, q) == 0) {
+    if ((q < RUN_CLASSES ? get_run_bit(&r[q], failed) : get_bit(&r[q], failed)) == 0) {
         return (uint8_t)v->zero;
     }
     if (below != 0 && above != 0) {
-        negative = get(k, SIGN_BASE + n->signs);
+        negative = get_bit(&r[SIGN_BASE + n->signs], failed);
     }
     most = negative ? below : above;
-    while (m < most && m < UNARY_MAX && get(k, MORE_BASE + q / 2) != 0) {
+    while (m < most && m < UNARY_MAX && get_bit(&r[MORE_BASE + q / 2], failed) != 0) {
         m++;
     }
     if (m == UNARY_MAX && most > UNARY_MAX) {
-        if (k->escapes == k->escapes_end || *k->escapes > most - UNARY_MAX) {
-            k->failed = 1;
+        m += get_byte(&r[REST_STREAM], failed);
+        if (m > most) {
+            *failed = 1;
             return (uint8_t)v->zero;
         }
-        m += *k->escapes++;
     }
     return (uint8_t)(negative ? v->zero - m : v->zero + m);
 }
 
-/* Reads a minimal varint of at most 10 bytes; NULL when there is none. */
+/* Reads a minimal varint of at most 9 bytes; NULL when there is none. */
 static const uint8_t *get_varint(const uint8_t *in, const uint8_t *end, uint64_t *value)
 {
-    unsigned shift = 0;
+    unsigned shift;
 
     *value = 0;
-    while (in != end && shift < 63) {
+    for (shift = 0; in != end && shift < 63; shift += 7) {
         const uint8_t byte = *in++;
 
         *value |= (uint64_t)(byte & 127u) << shift;
         if (byte < 128) {
             return byte == 0 && shift != 0 ? NULL : in;
         }
-        shift += 7;
     }
     return NULL;
 }
 
-static int open_source(struct source *k, const uint8_t *in, const uint8_t *end)
+/* Finds the streams, which fill the rest of the input exactly. */
+static int open_readers(struct reader *r, const uint8_t *in, const uint8_t *end)
 {
-    uint64_t bits = 0, length;
+    uint64_t used[STREAMS];
     unsigned i;
 
     for (i = 0; i < STREAMS; i++) {
-        in = get_varint(in, end, &length);
-        if (in == NULL || length > (uint64_t)EDGECOMP_MAX_SYMBOLS * UNARY_MAX) {
+        in = get_varint(in, end, &used[i]);
+        if (in == NULL) {
             return EDGECOMP_CORRUPT_DATA;
         }
-        k->s.at[i] = bits;
-        bits += length;
-        k->s.end[i] = bits;
     }
-    if ((bits + 7) / 8 > (uint64_t)(end - in)) {
-        return EDGECOMP_CORRUPT_DATA;
+    for (i = 0; i < STREAMS; i++) {
+        if (used[i] > (uint64_t)(end - in)) {
+            return EDGECOMP_CORRUPT_DATA;
+        }
+        r[i].at = in;
+        in += (size_t)used[i];
+        r[i].end = in;
+        r[i].pending = 0;
+        r[i].filled = 0;
     }
-    k->bits = in;
-    k->escapes = in + (size_t)((bits + 7) / 8);
-    k->escapes_end = end;
-    if ((bits & 7u) != 0 && k->escapes[-1] >> (bits & 7u) != 0) {
-        return EDGECOMP_CORRUPT_DATA;
+    return in == end ? EDGECOMP_OK : EDGECOMP_CORRUPT_DATA;
+}
+
+/* Every stream is used up, no padding bit is set, no run goes on. */
+static int close_readers(const struct reader *r)
+{
+    unsigned i;
+
+    for (i = 0; i < STREAMS; i++) {
+        if (r[i].at != r[i].end || r[i].pending != 0) {
+            return EDGECOMP_CORRUPT_DATA;
+        }
     }
     return EDGECOMP_OK;
 }
@@ -419,9 +506,9 @@ int edgecomp_sorted_unpack(const struct edgecomp_volume *v, const uint8_t *in, s
                            uint32_t *activity)
 {
     const uint8_t *scales = in;
-    struct source k;
-    size_t y, x, c;
-    unsigned i;
+    struct reader r[STREAMS];
+    size_t c, y, x;
+    int failed = 0;
 
     if (in_len < v->channels) {
         return EDGECOMP_CORRUPT_DATA;
@@ -431,39 +518,33 @@ int edgecomp_sorted_unpack(const struct edgecomp_volume *v, const uint8_t *in, s
             return EDGECOMP_CORRUPT_DATA;
         }
     }
-    memset(&k, 0, sizeof k);
-    if (open_source(&k, in + v->channels, in + in_len) != EDGECOMP_OK) {
+    if (open_readers(r, in + v->channels, in + in_len) != EDGECOMP_OK) {
         return EDGECOMP_CORRUPT_DATA;
     }
     start_activity(v, activity);
     for (c = 0; c < v->channels; c++) {
         const struct channel ch = open_channel(scales[c]);
         uint8_t *p = symbols + c * v->height * v->width;
-        size_t at = 0;
+        size_t i = 0;
 
         if (scales[c] == 0) {
             continue;
         }
         for (y = 0; y < v->height; y++) {
-            for (x = 0; x < v->width; x++, at++) {
+            for (x = 0; x < v->width; x++, i++) {
                 struct neighbours n;
 
-                if (c >= edgecomp_coded_channels(v, at)) {
+                if (c >= edgecomp_coded_channels(v, i)) {
                     continue;
                 }
-                n = look_around(p + at, v->width, y, x, v->zero);
-                p[at] = get_symbol(&k, v, &n, classify(&n, &ch, activity[at]));
-                activity[at] = update_activity(activity[at], magnitude(p[at], v->zero), &ch);
+                n = look_around(p + i, v->width, y, x, v->zero);
+                p[i] = get_symbol(r, v, &n, classify(&n, &ch, activity[i]), &failed);
+                activity[i] = update_activity(activity[i], magnitude(p[i], v->zero), &ch);
             }
-            if (k.failed) {
+            if (failed) {
                 return EDGECOMP_CORRUPT_DATA;
             }
         }
     }
-    for (i = 0; i < STREAMS; i++) {
-        if (k.s.at[i] != k.s.end[i]) {
-            return EDGECOMP_CORRUPT_DATA;
-        }
-    }
-    return k.escapes == k.escapes_end ? EDGECOMP_OK : EDGECOMP_CORRUPT_DATA;
+    return close_readers(r);
 }
