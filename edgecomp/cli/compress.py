@@ -16,9 +16,9 @@ from edgecomp.cli.paths import (
 )
 from edgecomp.cli.printing import Console
 from edgecomp.cli.progress import progress_bar
-from edgecomp.cli.summary import figures, finish
+from edgecomp.cli.summary import contents, figures, finish
 from edgecomp.constants import ARCHIVE_SUFFIX, CODESTREAM_SUFFIX, DEFAULT_QUALITY, QUALITIES
-from edgecomp.errors import ExitCode, UsageError
+from edgecomp.errors import ExitCode, UnsupportedPictureError, UsageError
 
 if TYPE_CHECKING:
     from edgecomp.compress import CompressSummary
@@ -74,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--update",
         action="store_true",
-        help="the archive is there already: take from it what has not changed since, compress the "
-        "rest, leave out what is gone",
+        help="if the archive is there already, compress only what is new or has changed since; "
+        "what is no longer among the sources stays in it",
     )
     parser.add_argument(
         "--verify",
@@ -117,9 +117,17 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     summary = _archive(arguments, console) if archive else _picture(arguments, console)
     console.notes(summary.verbatim, "kept as it is", mild=True)
     console.notes(summary.skipped, "skipped")
-    would = "would be made: " if arguments.dry_run else ""
-    finish(summary, console, f"{would}{summary.archive}: {figures(summary, summary.bpp)}")
+    finish(summary, console, _final_line(summary, dry_run=arguments.dry_run))
     return ExitCode(summary.exit_code)
+
+
+def _final_line(summary: CompressSummary, *, dry_run: bool) -> str:
+    if dry_run:
+        return f"would make {summary.archive}: {contents(summary)}, nothing was written"
+    text = f"{summary.archive}: {figures(summary, summary.bpp if summary.pixels else None)}"
+    if summary.unchanged:
+        text += f" ({summary.unchanged} unchanged)"
+    return text
 
 
 def _archive(arguments: argparse.Namespace, console: Console) -> CompressSummary:
@@ -141,13 +149,17 @@ def _picture(arguments: argparse.Namespace, console: Console) -> CompressSummary
     console.data_on_stdout = to_stdout
     if to_stdout and console.json:
         raise UsageError("--json and the picture cannot both go to standard output; give -o FILE")
-    with progress_bar(wanted=console.wants_progress) as progress:
-        return compress_picture(
-            standard_input() if source == STANDARD_STREAM else source,
-            standard_output() if to_stdout else output,
-            progress=progress,
-            **_options(arguments),
-        )
+    try:
+        with progress_bar(wanted=console.wants_progress) as progress:
+            return compress_picture(
+                standard_input() if source == STANDARD_STREAM else source,
+                standard_output() if to_stdout else output,
+                progress=progress,
+                **_options(arguments),
+            )
+    except UnsupportedPictureError as problem:
+        problem.message += f" (an archive, -o NAME{ARCHIVE_SUFFIX}, keeps any file)"
+        raise
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:

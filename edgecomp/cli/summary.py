@@ -36,14 +36,18 @@ def finish(summary: Summary, console: Console, text: str) -> None:
         console.line(text)
 
 
-def figures(summary: Summary, bits_per_pixel: float | None) -> str:
-    """``24 pictures, 15.1 MB in, 1.20 MB out, 0.41 bits per pixel, 5.3 s``."""
+def contents(summary: Summary) -> str:
+    """``24 pictures and 1 other file, 15.1 MB in``."""
     others = summary.files - summary.images
-    parts = [plural(summary.images, "picture")]
+    text = plural(summary.images, "picture")
     if others > 0:
-        parts[0] += f" and {plural(others, 'other file')}"
-    parts.append(f"{human_bytes(summary.bytes_in)} in")
-    parts.append(f"{human_bytes(summary.bytes_out)} out")
+        text += f" and {plural(others, 'other file')}"
+    return f"{text}, {human_bytes(summary.bytes_in)} in"
+
+
+def figures(summary: Summary, bits_per_pixel: float | None) -> str:
+    """``24 pictures, 15.1 MB in, 1.20 MB out, 0.412 bits per pixel, 5.3 s``."""
+    parts = [contents(summary), f"{human_bytes(summary.bytes_out)} out"]
     if bits_per_pixel is not None:
         parts.append(f"{bits_per_pixel:.3f} bits per pixel")
     parts.append(human_seconds(summary.seconds))
