@@ -81,6 +81,9 @@ class ArchiveWriter:
 
         Returns:
             The number of bytes that were read.
+
+        Raises:
+            OSError: ``file`` cannot be read; the member is then not in the archive.
         """
         if size <= SMALL_BYTES:
             data = file.read(size)
@@ -95,10 +98,15 @@ class ArchiveWriter:
         self._put(z.Entry.new(source, mtime_ns, method=method, extra=extra).pack_local(wide=wide))
         data_start = self._place
         crc = read = 0
-        while read < size and (piece := file.read(min(PIECE_BYTES, size - read))):
-            crc = zlib.crc32(piece, crc)
-            read += len(piece)
-            self._put(piece if packer is None else packer.add(piece))
+        try:
+            while read < size and (piece := file.read(min(PIECE_BYTES, size - read))):
+                crc = zlib.crc32(piece, crc)
+                read += len(piece)
+                self._put(piece if packer is None else packer.add(piece))
+        except OSError:
+            # The source fails in the middle: what there is of it is written over.
+            self._place = self._file.seek(start)
+            raise
         if packer is not None:
             self._put(packer.finish())
         stored = self._place - data_start
@@ -140,6 +148,7 @@ class ArchiveWriter:
             self._put(record)
         end = z.End(len(self._directory), self._place - offset, offset, ARCHIVE_COMMENT)
         self._put(end.pack())
+        self._file.truncate()
         self._file.flush()
         return self._place
 

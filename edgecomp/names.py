@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MAX_COMPONENT_BYTES: Final = 255
 MAX_PATH_BYTES: Final = 4096
-_MAX_SUFFIX_BYTES: Final = 127
+MAX_SUFFIX_BYTES: Final = 127
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _DEVICES: Final = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
@@ -165,7 +165,7 @@ def member_names(sources: Sequence[str], taken: Taken) -> dict[str, tuple[str, s
 
 def _member_candidates(source: str) -> Iterator[tuple[str, str]]:
     stem, suffix = split_suffix(source)
-    if len(suffix.encode()) <= _MAX_SUFFIX_BYTES:
+    if len(suffix.encode()) <= MAX_SUFFIX_BYTES:
         yield stem + CODESTREAM_SUFFIX, suffix
     yield source + CODESTREAM_SUFFIX, ""
     number = 2

@@ -70,6 +70,14 @@ class _TargetFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         return os.lseek(self._descriptor, offset, whence)
 
+    def truncate(self, size: int | None = None, /) -> int:
+        end = self.tell() if size is None else size
+        try:
+            os.ftruncate(self._descriptor, end)
+        except OSError as error:
+            raise cannot_write(self._shown, error) from error
+        return end
+
 
 def cannot_write(shown: str, error: OSError) -> OutputError:
     """The error for a target that the system refuses to write."""
@@ -79,6 +87,20 @@ def cannot_write(shown: str, error: OSError) -> OutputError:
 def already_there(shown: str) -> OutputExistsError:
     """The error for an output that exists."""
     return OutputExistsError(f"{shown} is already there (force overwrites it)", path=shown)
+
+
+def check_output(target: Path, *, replace: bool) -> None:
+    """See early whether a file can be written.
+
+    Raises:
+        OutputExistsError: it is there, and is not to be replaced.
+        OutputError: it is a folder.
+    """
+    shown = printable(str(target))
+    if target.is_dir():
+        raise OutputError(f"{shown} is a folder", path=shown)
+    if not replace and os.path.lexists(target):
+        raise already_there(shown)
 
 
 class OutputFile:
@@ -163,6 +185,11 @@ class OutputFile:
     def set_mtime(self, mtime_ns: int) -> None:
         """Give the finished file this modification time (nanoseconds since the epoch)."""
         self._mtime_ns = mtime_ns
+
+    def size(self) -> int:
+        """Bytes written so far."""
+        self.file.flush()
+        return os.fstat(self._descriptor).st_size
 
     def reopen(self) -> BinaryIO:
         """What was written so far, for reading; the caller closes it."""
@@ -285,13 +312,18 @@ class OutputFolder:
             raise
         return output
 
-    def folder(self, relative: str) -> None:
-        """Make an empty folder, and those above it.
+    def folder(self, relative: str, mtime_ns: int) -> None:
+        """Make an empty folder, and those above it; its time is in nanoseconds since the epoch.
 
         Raises:
             OutputError: it cannot be made.
         """
-        os.close(self._open(relative))
+        descriptor = self._open(relative)
+        try:
+            with contextlib.suppress(OSError, OverflowError):
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+        finally:
+            os.close(descriptor)
 
     def sync(self) -> None:
         """Sync the root, so that the folders made below it are on disk too."""

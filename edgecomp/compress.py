@@ -1,0 +1,276 @@
+"""Folders to archives. (`compress_picture`, for one picture, is at home in ``single``.)"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgecomp.archive import ArchiveReader, Member
+from edgecomp.archive_writer import ArchiveWriter
+from edgecomp.codec import Codec, CodecCache
+from edgecomp.constants import ARCHIVE_SUFFIX, DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
+from edgecomp.errors import CorruptDataError, SourceError, UsageError
+from edgecomp.inspect import check_members
+from edgecomp.names import Note, printable, split_suffix
+from edgecomp.output import OutputFile, check_output, reason_of
+from edgecomp.pictures import is_picture_name
+from edgecomp.pipeline import Progress, Silent, in_order, usable_cpus
+from edgecomp.prepare import Job, Preparer, Ready, plan_jobs
+from edgecomp.scan import Scan, scan
+from edgecomp.single import StrPath, compress_picture
+from edgecomp.summary import CompressSummary
+
+__all__ = ["CompressSummary", "Note", "Progress", "compress_folder", "compress_picture"]
+
+
+@dataclass
+class _Tally:
+    """What the summary says, summed up as members are written."""
+
+    images: int = 0
+    files: int = 0
+    bytes_in: int = 0
+    pixels: int = 0
+    unchanged: int = 0
+    verbatim: list[Note] = field(default_factory=list)
+    skipped: list[Note] = field(default_factory=list)
+
+
+def compress_folder(
+    sources: StrPath | Sequence[StrPath],
+    output: StrPath | None = None,
+    *,
+    quality: str = DEFAULT_QUALITY,
+    backend: str = "onnx",
+    coder: str | None = None,
+    model: StrPath | None = None,
+    precision: str = "auto",
+    threads: int | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    update: bool = False,
+    verify: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+) -> CompressSummary:
+    """Compress folders and files into one archive. The sources are never changed.
+
+    Pictures are coded; those that cannot be, and all other files, are kept as they are. What
+    cannot be read is skipped. Both are listed in the summary with reasons.
+
+    Args:
+        sources: a folder, or several folders and files.
+        output: the archive; None for ``dir.ecz`` beside ``dir``.
+        quality: "A" (smallest), "B" or "C" (best).
+        backend: "onnx" or "tensorflow".
+        coder: symbol coder; None for the default.
+        model: folder of an exported model, instead of the ones that ship.
+        precision: "auto", "int8" or "fp32".
+        threads: pictures worked on side by side; None for the processors that may be used.
+        include: globs; only files whose path or name matches one.
+        exclude: globs of files and folders to leave out.
+        update: take over from the existing archive what has not changed since; what is no
+            longer among the sources is kept.
+        verify: read everything back before the archive gets its name.
+        force: replace an existing output.
+        dry_run: look and report, write nothing.
+        max_pixels: larger pictures are kept as they are; None for no limit.
+        progress: hears how it goes.
+
+    Raises:
+        SourceError: a source is missing, or there is nothing to compress.
+        OutputExistsError: the output is there, and neither ``force`` nor ``update`` was given.
+        OutputError: the output cannot be written.
+        UsageError: the arguments contradict each other.
+        ModelError, BackendUnavailableError: the model or the backend is not there.
+        CorruptDataError: the archive to update is damaged, or verifying failed.
+    """
+    started = time.monotonic()
+    names = [
+        os.fspath(s) for s in ([sources] if isinstance(sources, (str, os.PathLike)) else sources)
+    ]
+    target = _default_archive(names) if output is None else Path(output)
+    check_output(target, replace=force or update)
+    found = scan(names, include=include, exclude=exclude, output=target)
+    if not found.entries:
+        raise _nothing(names, found)
+    if dry_run:
+        return _would_do(target, found, time.monotonic() - started)
+    workers = threads or usable_cpus()
+    pictures = sum(is_picture_name(entry.source) for entry in found.entries)
+    codec = None
+    if pictures:
+        codec = Codec.load(
+            quality,
+            backend=backend,
+            model=None if model is None else os.fspath(model),
+            precision=precision,
+            coder=coder,
+            threads=max(1, workers // pictures),
+        )
+    hears = progress or Silent()
+    tally = _Tally(skipped=list(found.skipped))
+    with ExitStack() as stack:
+        old = None
+        if update and os.path.lexists(target):
+            old = stack.enter_context(ArchiveReader(target))
+        jobs = plan_jobs(found.entries, codec, old)
+        hears.start(len(jobs), sum(job.bytes for job in jobs))
+        stack.callback(hears.finish)
+        out = stack.enter_context(OutputFile(target, force=force or update))
+        writer = ArchiveWriter(out.file)
+        preparer = Preparer(codec, max_pixels)
+        with closing(in_order(preparer.prepare, jobs, threads=workers)) as results:
+            for ready in results:
+                _add(writer, old, preparer, ready, tally)
+                hears.advance(ready.job.source, ready.job.bytes)
+        bytes_out = writer.finish()
+        if verify:
+            _verify(out, model, workers)
+    picture_bits = 8 * (bytes_out - writer.other_bytes)
+    return CompressSummary(
+        archive=printable(str(target)),
+        images=tally.images,
+        files=tally.files,
+        bytes_in=tally.bytes_in,
+        bytes_out=bytes_out,
+        pixels=tally.pixels,
+        bpp=picture_bits / tally.pixels if tally.pixels else 0.0,
+        seconds=time.monotonic() - started,
+        verbatim=tuple(tally.verbatim),
+        skipped=tuple(tally.skipped),
+        unchanged=tally.unchanged,
+    )
+
+
+def _add(
+    writer: ArchiveWriter,
+    old: ArchiveReader | None,
+    preparer: Preparer,
+    ready: Ready,
+    tally: _Tally,
+) -> None:
+    """Write one member, or note why not."""
+    job = ready.job
+    if ready.skipped is None and ready.stream is not None:
+        try:
+            with ready.stream as file:
+                size = writer.add_file(job.source, file, ready.size, ready.mtime_ns, ready.kind)
+        except OSError as error:
+            ready = Ready(job, skipped=f"cannot be read: {reason_of(error)}")
+        else:
+            tally.bytes_in += size
+            tally.files += 1
+            if ready.verbatim is not None:
+                tally.verbatim.append(Note(printable(job.path), ready.verbatim))
+            return
+    if ready.skipped is not None:
+        tally.skipped.append(Note(printable(job.path), ready.skipped))
+        if job.old is None:
+            return
+    if job.old is not None and old is not None and (job.copy or ready.skipped is not None):
+        try:
+            writer.copy_from(old, job.old)
+        except CorruptDataError as error:
+            if not job.copy or job.entry is None:
+                raise CorruptDataError(
+                    f"the archive is damaged ({error}) and cannot be updated; "
+                    "compress into a new one",
+                    path=old.shown,
+                ) from error
+            _add(writer, None, preparer, preparer.prepare(job.anew()), tally)
+            return
+        _count_copied(job.old, job, tally)
+        return
+    _add_new(writer, ready, tally)
+
+
+def _count_copied(member: Member, job: Job, tally: _Tally) -> None:
+    tally.unchanged += 1
+    tally.bytes_in += job.bytes
+    tally.files += member.kind != "folder"
+    if member.heading is not None:
+        tally.images += 1
+        tally.pixels += member.heading.pixels
+
+
+def _add_new(writer: ArchiveWriter, ready: Ready, tally: _Tally) -> None:
+    source = ready.job.source
+    if ready.kind == "folder":
+        writer.add_folder(source, ready.mtime_ns)
+        return
+    if ready.codestream is not None:
+        writer.add_picture(ready.job.member, ready.codestream, ready.mtime_ns)
+        tally.images += 1
+        tally.pixels += ready.pixels
+    else:
+        assert ready.packed is not None
+        writer.add_packed(source, ready.packed, ready.mtime_ns, ready.kind)
+        if ready.verbatim is not None:
+            tally.verbatim.append(Note(printable(ready.job.path), ready.verbatim))
+    tally.files += 1
+    tally.bytes_in += ready.size
+
+
+def _verify(out: OutputFile, model: StrPath | None, workers: int) -> None:
+    """Read back what was written.
+
+    Raises:
+        CorruptDataError: it is not what it should be.
+    """
+    codecs = CodecCache(backend=None, model=None if model is None else os.fspath(model))
+    with out.reopen() as file, ArchiveReader(file, max_pixels=None) as reader:
+        report = check_members(reader, codecs, threads=workers)
+        damaged = report.damaged + reader.damage
+    if damaged:
+        raise CorruptDataError(
+            f"verifying failed, nothing was written: {damaged[0].reason}", path=damaged[0].path
+        )
+
+
+def _would_do(target: Path, found: Scan, seconds: float) -> CompressSummary:
+    files = [entry for entry in found.entries if entry.kind == "file"]
+    return CompressSummary(
+        archive=printable(str(target)),
+        images=sum(is_picture_name(entry.source) for entry in files),
+        files=len(files),
+        bytes_in=sum(entry.size for entry in files),
+        bytes_out=0,
+        pixels=0,
+        bpp=0.0,
+        seconds=seconds,
+        skipped=found.skipped,
+    )
+
+
+def _nothing(names: Sequence[str], found: Scan) -> SourceError:
+    shown = ", ".join(printable(name) for name in names)
+    if found.skipped:
+        first = found.skipped[0]
+        return SourceError(
+            f"nothing to compress: {len(found.skipped)} found, all skipped"
+            f" ({first.path}: {first.reason})",
+            path=shown,
+        )
+    return SourceError("nothing to compress: no files, or none that were chosen", path=shown)
+
+
+def _default_archive(names: Sequence[str]) -> Path:
+    if len(names) != 1:
+        raise UsageError("several sources: say what the archive is to be called")
+    path = names[0].rstrip(os.sep)
+    if os.path.basename(path) in ("", ".", ".."):
+        # "." and "..": beside the folder that they stand for.
+        path = os.path.relpath(os.path.realpath(names[0]))
+        if os.path.basename(path) in ("", ".", ".."):
+            path = os.path.realpath(names[0])
+    if not os.path.basename(path):
+        raise UsageError(f"{names[0]} has no name: say what the archive is to be called")
+    name = path if os.path.isdir(path) else split_suffix(path)[0]
+    return Path(name + ARCHIVE_SUFFIX)

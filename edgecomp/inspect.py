@@ -1,0 +1,327 @@
+"""Looking into archives and codestreams: list, info, verify. Nothing is ever changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgecomp.archive import ArchiveReader, Member
+from edgecomp.codec import CodecCache
+from edgecomp.codestream import Codestream, is_codestream, parse
+from edgecomp.constants import CODESTREAM_MAGIC, DEFAULT_MAX_PIXELS
+from edgecomp.entropy import coder_by_id
+from edgecomp.errors import (
+    EdgecompError,
+    FormatError,
+    LimitError,
+    ModelError,
+    NotEdgecompError,
+    SourceError,
+    UnsupportedVersionError,
+)
+from edgecomp.models import load_model, shipped_models
+from edgecomp.names import Note, printable, restored_names
+from edgecomp.output import reason_of
+from edgecomp.pictures import OUTPUT_FORMATS
+from edgecomp.pipeline import Progress, Silent, in_order, usable_cpus
+from edgecomp.reports import Info, ListEntry, VerifyReport
+from edgecomp.verbatim import PIECE_BYTES
+
+__all__ = ["Info", "ListEntry", "VerifyReport", "check_members", "info", "list_archive", "verify"]
+
+StrPath = str | os.PathLike[str]
+
+
+def list_archive(
+    path: StrPath, *, model: StrPath | None = None, format: str = "png"
+) -> list[ListEntry]:
+    """The members of an archive, in its order, damaged ones included.
+
+    Args:
+        path: of the archive.
+        model: folder of a model whose name is to be known besides those that ship.
+        format: for the restored names, a key of ``pictures.OUTPUT_FORMATS``.
+
+    Raises:
+        SourceError, NotEdgecompError, CorruptDataError: see ``ArchiveReader``.
+    """
+    names = _model_names(model)
+    with ArchiveReader(Path(path)) as reader:
+        restored = restored_names(reader.members, OUTPUT_FORMATS[format])
+        return [_list_entry(member, restored.get(member), names) for member in reader.members]
+
+
+def _list_entry(member: Member, restored: str | None, names: dict[bytes, str]) -> ListEntry:
+    heading = member.heading
+    size = member.size + member.overhead
+    return ListEntry(
+        name=member.shown,
+        kind=member.kind,
+        width=heading.width if heading else None,
+        height=heading.height if heading else None,
+        bytes=size,
+        bpp=8 * size / heading.pixels if heading else None,
+        mtime_ns=member.mtime_ns,
+        model=names.get(heading.model_id, heading.model_id.hex()) if heading else None,
+        restored=restored,
+        problem=member.problem,
+    )
+
+
+def _model_names(model: StrPath | None) -> dict[bytes, str]:
+    models = shipped_models() + (() if model is None else (load_model(os.fspath(model)),))
+    return {known.model_id: known.name for known in models}
+
+
+def info(path: StrPath, *, model: StrPath | None = None) -> Info:
+    """What an archive, or one codestream, holds.
+
+    Raises:
+        SourceError, NotEdgecompError, CorruptDataError: see ``ArchiveReader`` and
+            ``codestream.parse``.
+    """
+    names = _model_names(model)
+    if _is_codestream_file(path):
+        return _info_codestream(path, names)
+    with ArchiveReader(Path(path), max_pixels=None) as reader:
+        streams = []
+        damaged = list(reader.damage)
+        counts = {"picture": 0, "verbatim-picture": 0, "file": 0, "folder": 0}
+        other_bytes = 0
+        for member in reader.members:
+            counts[member.kind] += 1
+            if member.kind != "picture":
+                other_bytes += member.size + member.overhead
+            try:
+                if member.problem is not None:
+                    damaged.append(Note(member.shown, member.problem))
+                elif member.kind == "picture":
+                    streams.append(_Parts.of(reader.codestream(member)))
+            except FormatError as error:
+                damaged.append(Note(member.shown, error.message))
+        return _info(
+            reader.shown, "archive", reader.size, streams, counts, other_bytes, names, damaged
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What `info` needs of a codestream, without its payloads."""
+
+    model_id: bytes
+    coder_id: int
+    pixels: int
+    symbol_bytes: int
+    metadata_bytes: int
+
+    @classmethod
+    def of(cls, stream: Codestream) -> _Parts:
+        return cls(
+            stream.model_id,
+            stream.coder_id,
+            stream.width * stream.height,
+            stream.coded_bytes,
+            sum(len(section.payload) for section in stream.sections),
+        )
+
+
+def _info_codestream(path: StrPath, names: dict[bytes, str]) -> Info:
+    stream, size = _read_codestream(path, None)
+    counts = {"picture": 1, "verbatim-picture": 0, "file": 0, "folder": 0}
+    shown = printable(os.fspath(path))
+    return _info(shown, "codestream", size, [_Parts.of(stream)], counts, 0, names, [])
+
+
+def _info(
+    path: str,
+    kind: Literal["archive", "codestream"],
+    size: int,
+    streams: Sequence[_Parts],
+    counts: dict[str, int],
+    other_bytes: int,
+    names: dict[bytes, str],
+    damaged: Sequence[Note],
+) -> Info:
+    pixels = sum(stream.pixels for stream in streams)
+    symbol_bytes = sum(stream.symbol_bytes for stream in streams)
+    metadata_bytes = sum(stream.metadata_bytes for stream in streams)
+    ids = sorted({stream.model_id for stream in streams})
+    return Info(
+        path=path,
+        kind=kind,
+        bytes=size,
+        images=counts["picture"],
+        verbatim=counts["verbatim-picture"],
+        files=counts["file"],
+        folders=counts["folder"],
+        pixels=pixels,
+        bpp=8 * (size - other_bytes) / pixels if pixels else 0.0,
+        symbol_bytes=symbol_bytes,
+        metadata_bytes=metadata_bytes,
+        other_bytes=other_bytes,
+        overhead_bytes=size - other_bytes - symbol_bytes - metadata_bytes,
+        models=tuple((model_id.hex(), names.get(model_id)) for model_id in ids),
+        coders=tuple(_coder_name(c) for c in sorted({stream.coder_id for stream in streams})),
+        damaged=tuple(damaged),
+    )
+
+
+def _coder_name(coder_id: int) -> str:
+    try:
+        return coder_by_id(coder_id).name
+    except UnsupportedVersionError:
+        return f"coder {coder_id}"
+
+
+def verify(
+    path: StrPath,
+    *,
+    level: Literal["checksums", "full"] = "full",
+    model: StrPath | None = None,
+    threads: int | None = None,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Check everything in an archive, or one codestream, and report all that is wrong.
+
+    Args:
+        path: of the file.
+        level: "checksums" reads every byte; "full" also decodes the symbols of every picture
+            and compares them with their hash, where its model is here.
+        model: folder of a model besides those that ship.
+        threads: members looked at side by side; None for the processors that may be used.
+        max_pixels: pictures with more are not decoded; None for no limit.
+        progress: hears how it goes.
+
+    Raises:
+        SourceError, NotEdgecompError, CorruptDataError: the file cannot be read, is something
+            else, or is cut short; see ``ArchiveReader``.
+    """
+    folder = None if model is None else os.fspath(model)
+    codecs = CodecCache(backend=None, model=folder) if level == "full" else None
+    if _is_codestream_file(path):
+        return _verify_codestream(path, codecs, max_pixels)
+    with ArchiveReader(Path(path), max_pixels=max_pixels) as reader:
+        report = check_members(reader, codecs, threads=threads or usable_cpus(), progress=progress)
+        return VerifyReport(
+            report.archive,
+            report.members,
+            report.images,
+            report.decoded,
+            reader.damage + report.damaged,
+            report.unchecked,
+        )
+
+
+def check_members(
+    reader: ArchiveReader,
+    codecs: CodecCache | None,
+    *,
+    threads: int,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Check all members of an open archive; what is wrong with its structure is not repeated.
+
+    Args:
+        reader: of the archive.
+        codecs: for decoding symbols; None to look at checksums only.
+        threads: members looked at side by side.
+        progress: hears how it goes.
+    """
+
+    def check(member: Member) -> tuple[Member, Note | None, Note | None]:
+        try:
+            return member, None, _check_member(reader, member, codecs)
+        except FormatError as error:
+            return member, Note(member.shown, error.message), None
+
+    damaged: list[Note] = []
+    unchecked: list[Note] = []
+    decoded = 0
+    hears = progress or Silent()
+    hears.start(len(reader.members), sum(member.size for member in reader.members))
+    try:
+        with closing(in_order(check, reader.members, threads=threads)) as results:
+            for member, damage, left_out in results:
+                if damage is not None:
+                    damaged.append(damage)
+                elif left_out is not None:
+                    unchecked.append(left_out)
+                elif member.kind == "picture" and codecs is not None:
+                    decoded += 1
+                hears.advance(member.shown, member.size)
+    finally:
+        hears.finish()
+    images = sum(member.kind == "picture" for member in reader.members)
+    return VerifyReport(
+        reader.shown, len(reader.members), images, decoded, tuple(damaged), tuple(unchecked)
+    )
+
+
+def _check_member(reader: ArchiveReader, member: Member, codecs: CodecCache | None) -> Note | None:
+    """A note if the member is whole as far as could be seen; FormatError if it is not."""
+    if member.kind != "picture" or member.problem is not None:
+        with reader.open(member) as file:
+            while file.read(PIECE_BYTES):
+                pass
+        return None
+    try:
+        stream = reader.codestream(member)
+    except LimitError as error:
+        return Note(member.shown, error.message)
+    return _check_codestream(stream, member.shown, codecs)
+
+
+def _check_codestream(stream: Codestream, shown: str, codecs: CodecCache | None) -> Note | None:
+    stream.check_tiles()
+    stream.check_sections()
+    if codecs is None:
+        return None
+    try:
+        codecs.for_stream(stream).decode_symbols(stream)
+    except ModelError as error:
+        return Note(shown, error.message)
+    return None
+
+
+def _verify_codestream(
+    path: StrPath, codecs: CodecCache | None, max_pixels: int | None
+) -> VerifyReport:
+    shown = printable(os.fspath(path))
+    try:
+        stream, _ = _read_codestream(path, max_pixels)
+        left_out = _check_codestream(stream, shown, codecs)
+    except NotEdgecompError:
+        raise
+    except FormatError as error:
+        return VerifyReport(shown, 1, 1, 0, (Note(shown, error.message),), ())
+    unchecked = () if left_out is None else (left_out,)
+    return VerifyReport(shown, 1, 1, int(codecs is not None and not unchecked), (), unchecked)
+
+
+def _is_codestream_file(path: StrPath) -> bool:
+    shown = printable(os.fspath(path))
+    try:
+        with open(path, "rb") as file:
+            return is_codestream(file.read(len(CODESTREAM_MAGIC)))
+    except FileNotFoundError:
+        raise SourceError("no such file", path=shown) from None
+    except OSError as error:
+        raise SourceError(f"cannot be read: {reason_of(error)}", path=shown) from error
+
+
+def _read_codestream(path: StrPath, max_pixels: int | None) -> tuple[Codestream, int]:
+    shown = printable(os.fspath(path))
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot be read: {reason_of(error)}", path=shown) from error
+    try:
+        return parse(data, max_pixels=max_pixels), len(data)
+    except EdgecompError as error:
+        error.path = shown
+        raise

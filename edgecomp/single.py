@@ -1,0 +1,257 @@
+"""One picture: file or stream to codestream, and back."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from edgecomp.codec import Codec, CodecCache
+from edgecomp.codestream import Origin, parse
+from edgecomp.constants import CODESTREAM_SUFFIX, DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
+from edgecomp.errors import EdgecompError, OutputError, SourceError, UsageError
+from edgecomp.names import MAX_SUFFIX_BYTES, name_check, printable, split_suffix
+from edgecomp.output import OutputFile, cannot_write, check_output, reason_of
+from edgecomp.pictures import OUTPUT_FORMATS, read_picture, write_picture
+from edgecomp.pipeline import Progress, Silent, usable_cpus
+from edgecomp.summary import CompressSummary, DecompressSummary
+
+StrPath = str | os.PathLike[str]
+_STANDARD_INPUT = "standard input"
+_STANDARD_OUTPUT = "standard output"
+
+
+def compress_picture(
+    source: StrPath | bytes | BinaryIO,
+    output: StrPath | BinaryIO | None = None,
+    *,
+    quality: str = DEFAULT_QUALITY,
+    backend: str = "onnx",
+    coder: str | None = None,
+    model: StrPath | None = None,
+    precision: str = "auto",
+    threads: int | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    update: bool = False,
+    verify: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+) -> CompressSummary:
+    """Compress one picture into a codestream file.
+
+    Args:
+        source: a picture file, its bytes, or a binary stream.
+        output: the ``.edge`` file or a binary stream; None for ``picture.edge`` beside
+            ``picture.png``, which needs a source with a name.
+
+    The other arguments are those of `compress_folder`; ``include``, ``exclude`` and ``update`` are
+    for archives only.
+
+    Raises:
+        UnsupportedPictureError: the picture cannot be decoded, or not be represented.
+        SourceError, OutputExistsError, OutputError, UsageError, ModelError: see
+            `compress_folder`.
+    """
+    started = time.monotonic()
+    if include or exclude or update:
+        raise UsageError("include, exclude and update are for archives, not for one picture")
+    if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
+        raise UsageError("a folder, not a picture", path=printable(os.fspath(source)))
+    shown, target = _target(source, output, CODESTREAM_SUFFIX, force)
+    name, data, mtime_ns = _read(source)
+    hears = progress or Silent()
+    hears.start(1, len(data))
+    try:
+        picture = read_picture(data, name=name, max_pixels=max_pixels)
+        codestream = b""
+        if not dry_run:
+            codec = Codec.load(
+                quality,
+                backend=backend,
+                model=None if model is None else os.fspath(model),
+                precision=precision,
+                coder=coder,
+                threads=threads or usable_cpus(),
+            )
+            origin = None if mtime_ns is None else _origin(name, mtime_ns)
+            codestream = codec.encode(picture, origin=origin)
+            if verify:
+                codec.decode_symbols(parse(codestream, max_pixels=None))
+            _write(target, codestream, force=force)
+        hears.advance(name, len(data))
+    finally:
+        hears.finish()
+    pixels = picture.width * picture.height
+    return CompressSummary(
+        archive=shown,
+        images=1,
+        files=1,
+        bytes_in=len(data),
+        bytes_out=len(codestream),
+        pixels=pixels,
+        bpp=8 * len(codestream) / pixels,
+        seconds=time.monotonic() - started,
+    )
+
+
+def decompress_picture(
+    source: StrPath | bytes | BinaryIO,
+    output: StrPath | BinaryIO | None = None,
+    *,
+    backend: str = "onnx",
+    model: StrPath | None = None,
+    precision: str = "auto",
+    threads: int | None = None,
+    format: str | None = None,
+    force: bool = False,
+    max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+) -> DecompressSummary:
+    """Restore one picture from a codestream file.
+
+    Args:
+        source: an ``.edge`` file, its bytes, or a binary stream.
+        output: the picture file or a binary stream; None for ``x.png`` beside ``x.edge``.
+        backend: "onnx" or "tensorflow".
+        model: folder of an exported model, instead of the ones that ship.
+        precision: "auto", "int8" or "fp32".
+        threads: that the network may use; None for the processors that may be used.
+        format: a key of ``pictures.OUTPUT_FORMATS``; None for what the output's suffix says,
+            or PNG.
+        force: replace an existing output.
+        max_pixels: refuse larger pictures; None for no limit.
+        progress: hears how it goes.
+
+    Raises:
+        NotEdgecompError, CorruptDataError, UnsupportedVersionError: the source is no codestream,
+            is damaged, or was made by a newer edgecomp.
+        LimitError: the picture has more than ``max_pixels`` pixels.
+        ModelError, BackendUnavailableError: the model or the backend is not there.
+        SourceError, OutputExistsError, OutputError, UsageError: as for `compress_picture`.
+    """
+    started = time.monotonic()
+    chosen = format or _format_of(output)
+    if chosen not in OUTPUT_FORMATS:
+        raise UsageError(f"unknown picture format {chosen!r}; known: {', '.join(OUTPUT_FORMATS)}")
+    shown, target = _target(source, output, OUTPUT_FORMATS[chosen], force)
+    name, data, _ = _read(source)
+    hears = progress or Silent()
+    hears.start(1, len(data))
+    try:
+        try:
+            stream = parse(data, max_pixels=max_pixels)
+            codecs = CodecCache(
+                backend=backend,
+                model=None if model is None else os.fspath(model),
+                precision=precision,
+                threads=threads or usable_cpus(),
+            )
+            picture = codecs.for_stream(stream).decode(stream)
+        except EdgecompError as error:
+            error.path = error.path or name
+            raise
+        encoded = io.BytesIO()
+        try:
+            write_picture(picture, encoded, format=chosen)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"cannot be written as {chosen}: {error}", path=shown) from error
+        mtime_ns = stream.origin.mtime_ns if stream.origin else None
+        _write(target, encoded.getbuffer(), force=force, mtime_ns=mtime_ns)
+        hears.advance(name, len(data))
+    finally:
+        hears.finish()
+    return DecompressSummary(
+        archive=name,
+        output=shown,
+        images=1,
+        files=1,
+        bytes_in=len(data),
+        bytes_out=len(encoded.getbuffer()),
+        pixels=stream.width * stream.height,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _origin(name: str, mtime_ns: int) -> Origin:
+    base = os.path.basename(name)
+    suffix = split_suffix(base)[1]
+    if len(suffix.encode()) > MAX_SUFFIX_BYTES:
+        suffix = ""
+    return Origin(suffix, mtime_ns, name_check(base))
+
+
+def _format_of(output: StrPath | BinaryIO | None) -> str:
+    if isinstance(output, (str, os.PathLike)):
+        suffix = split_suffix(os.fspath(output))[1].lower()
+        for format, its_suffix in OUTPUT_FORMATS.items():
+            if suffix in (its_suffix, f".{format}"):
+                return format
+    return "png"
+
+
+def _read(source: StrPath | bytes | BinaryIO) -> tuple[str, bytes, int | None]:
+    """Name, bytes and modification time (ns; None for a stream) of the input."""
+    if isinstance(source, bytes):
+        return _STANDARD_INPUT, source, None
+    if not isinstance(source, (str, os.PathLike)):
+        try:
+            return _STANDARD_INPUT, source.read(), None
+        except OSError as error:
+            raise SourceError(
+                f"cannot be read: {reason_of(error)}", path=_STANDARD_INPUT
+            ) from error
+    name = printable(os.fspath(source))
+    try:
+        with open(source, "rb") as file:
+            return name, file.read(), os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        raise SourceError("no such file", path=name) from None
+    except OSError as error:
+        raise SourceError(f"cannot be read: {reason_of(error)}", path=name) from error
+
+
+def _target(
+    source: StrPath | bytes | BinaryIO,
+    output: StrPath | BinaryIO | None,
+    suffix: str,
+    force: bool,
+) -> tuple[str, Path | BinaryIO]:
+    """The output, and what to call it."""
+    if output is None:
+        if not isinstance(source, (str, os.PathLike)):
+            raise UsageError("the source has no name: say what the output is to be called")
+        output = Path(source).with_suffix(suffix)
+    if isinstance(output, (str, os.PathLike)):
+        target = Path(output)
+        check_output(target, replace=force)
+        return printable(str(target)), target
+    return _STANDARD_OUTPUT, output
+
+
+def _write(
+    target: Path | BinaryIO,
+    data: bytes | memoryview,
+    *,
+    force: bool,
+    mtime_ns: int | None = None,
+) -> None:
+    """Write the output, whole or not at all where it has a name."""
+    if isinstance(target, Path):
+        with OutputFile(target, force=force) as out:
+            out.file.write(data)
+            if mtime_ns is not None:
+                out.set_mtime(mtime_ns)
+        return
+    try:
+        target.write(data)
+        target.flush()
+    except BrokenPipeError:
+        raise  # whoever reads has had enough: no error of the output's
+    except OSError as error:
+        raise cannot_write(_STANDARD_OUTPUT, error) from error
