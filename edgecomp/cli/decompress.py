@@ -86,7 +86,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     summary = _picture(arguments, console) if one else _archive(arguments, console)
     console.notes(summary.damaged, "damaged")
     console.notes(summary.skipped, "skipped")
-    bits = 8 * summary.bytes_in / summary.pixels if summary.pixels else None
+    # Of pictures only: other files, and members that were not chosen, take bytes without pixels.
+    whole = summary.images == summary.files and not (arguments.only or summary.skipped)
+    bits = 8 * summary.bytes_in / summary.pixels if whole and summary.pixels else None
     finish(summary, console, f"{summary.output}: {figures(summary, bits)}")
     return ExitCode(summary.exit_code)
 

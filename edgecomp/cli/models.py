@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             "this installation of edgecomp carries no models; install it again"
         )
     if console.json:
-        console.document({"models": [_record(model) for model in models]})
+        records = [_record(model) for model in models]
+        console.document({"models": records, "exit_code": int(ExitCode.DONE)})
         return ExitCode.DONE
     rows = [_HEADER, *(_row(model) for model in models)]
     for line in table(rows, right=(2, 3, 4)):

@@ -35,20 +35,14 @@ def add_printing(parser: argparse.ArgumentParser, *, quiet: bool = True) -> None
 
 
 def add_codec(parser: argparse.ArgumentParser) -> None:
-    """``--backend``, ``--model``, ``--precision``, ``--threads`` and ``--max-pixels``."""
+    """``--threads``, ``--backend``, ``--precision``, ``--model`` and ``--max-pixels``."""
     group = parser.add_argument_group("how the work is done")
-    group.add_argument(
-        "--threads",
-        type=threads,
-        metavar="N",
-        help="pictures worked on side by side (default: the cores that this process may use)",
-    )
+    add_threads(group)
     group.add_argument(
         "--backend",
         choices=BACKENDS,
         default="onnx",
-        help="what runs the network (default: %(default)s; tensorflow must be installed for the "
-        "other)",
+        help="what runs the network (default: %(default)s; the other needs TensorFlow)",
     )
     group.add_argument(
         "--precision",
@@ -57,13 +51,28 @@ def add_codec(parser: argparse.ArgumentParser) -> None:
         help="int8 is the quickest on most machines, fp32 on some older ARM boards (default: "
         "%(default)s)",
     )
-    group.add_argument(
-        "--model",
-        metavar="DIR",
-        type=folder_name,
-        help="an exported model instead of those that come with edgecomp",
+    add_model(group, "an exported model instead of those that come with edgecomp")
+    add_max_pixels(group)
+
+
+def add_threads(parser: argparse._ActionsContainer) -> None:
+    """``--threads``."""
+    parser.add_argument(
+        "--threads",
+        type=threads,
+        metavar="N",
+        help="files worked on side by side (default: the cores that this process may use)",
     )
-    group.add_argument(
+
+
+def add_model(parser: argparse._ActionsContainer, text: str) -> None:
+    """``--model``; `text` says what for."""
+    parser.add_argument("--model", metavar="DIR", type=folder_name, help=text)
+
+
+def add_max_pixels(parser: argparse._ActionsContainer) -> None:
+    """``--max-pixels``."""
+    parser.add_argument(
         "--max-pixels",
         type=megapixels,
         default=DEFAULT_MAX_PIXELS,

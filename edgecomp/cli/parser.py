@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,12 +102,27 @@ def parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
     command = entry.load()
     parser = command_parser(entry, command)
     # Not parse_args: it would refuse `compress a.png -o x.ecz b.png`.
-    arguments, unknown = parser.parse_known_intermixed_args(argv[1:])
+    arguments, unknown = parser.parse_known_intermixed_args(_without_separator(argv[1:]))
     if unknown:
         words = " ".join(unknown)
         what = "unknown option" if unknown[0].startswith("-") else "unexpected argument"
         parser.error(f"{what}: {words}")
     return command, arguments
+
+
+def _without_separator(words: Sequence[str]) -> list[str]:
+    """The words less a ``--``; what follows it are names of files, even if they begin with a dash.
+
+    Pythons differ in what they do about it when options and names are mixed.
+    """
+    if "--" not in words:
+        return list(words)
+    at = words.index("--")
+    names = (
+        os.path.join(os.curdir, word) if word.startswith("-") and word != "-" else word
+        for word in words[at + 1 :]
+    )
+    return [*words[:at], *names]
 
 
 def find_command(word: str) -> CommandEntry | None:

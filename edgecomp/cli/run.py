@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from collections.abc import Sequence
 from edgecomp.cli.libraries import quiet_libraries
 from edgecomp.cli.printing import Console, abandon
 from edgecomp.cli.signals import Terminated, stop_signals
-from edgecomp.errors import EdgecompError, ExitCode, OutputExistsError
+from edgecomp.errors import EdgecompError, ExitCode
 
+_FORCE = re.compile(r"(?<!-)\bforce overwrites")
 _NO_MEMORY = "not enough memory; fewer threads need less (--threads 1), and so do smaller pictures"
 
 
@@ -53,11 +55,9 @@ def _report(problem: BaseException, console: Console) -> ExitCode:
         code, message = ExitCode.TERMINATED, "terminated"
     elif isinstance(problem, KeyboardInterrupt):
         code, message = ExitCode.INTERRUPTED, "interrupted"
-    elif isinstance(problem, OutputExistsError) and problem.path is not None:
-        code, path = problem.exit_code, problem.path
-        message = f"{path}: is there already (--force replaces it)"
     elif isinstance(problem, EdgecompError):
-        code, message, path = problem.exit_code, str(problem), problem.path
+        code, path = problem.exit_code, problem.path
+        message = _for_command_line(str(problem))
     elif isinstance(problem, BrokenPipeError):
         # The reader of our result has gone; it knows.
         if sys.stdout is not None:
@@ -87,9 +87,15 @@ def _report(problem: BaseException, console: Console) -> ExitCode:
         console.error(message)
     if console.json:
         told = problem.message if isinstance(problem, EdgecompError) else message
+        told = _for_command_line(told)
         console.document({"error": told, "path": path, "exit_code": int(code)})
     return code
 
 
 def _is_ours(module: str | None) -> bool:
     return module is None or module.split(".")[0] == "edgecomp"
+
+
+def _for_command_line(message: str) -> str:
+    """The package speaks of its arguments; here they are options."""
+    return _FORCE.sub("--force overwrites", message)

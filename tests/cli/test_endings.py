@@ -63,7 +63,7 @@ def test_an_existing_output_names_the_option(
     fail(errors.OutputExistsError("x is already there (force overwrites it)", path="x"))
     assert main(["models"]) == ExitCode.FATAL
     assert capsys.readouterr().err == (
-        "edgecomp: error: x: is there already (--force replaces it)\n"
+        "edgecomp: error: x is already there (--force overwrites it)\n"
     )
 
 

@@ -81,7 +81,7 @@ def test_options_may_stand_between_sources() -> None:
 
 def test_names_that_begin_with_a_dash() -> None:
     _, arguments = parse(["compress", "--force", "--", "-odd.png"])
-    assert arguments.sources == ["-odd.png"]
+    assert [Path(source) for source in arguments.sources] == [Path("-odd.png")]
     _, arguments = parse(["compress", "-", "-o", "-"])
     assert (arguments.sources, arguments.output) == (["-"], "-")
 
