@@ -1,4 +1,4 @@
-"""The part of the build that pyproject.toml cannot say: the C library, and wheels for every Python from 3.11 on."""
+"""What pyproject.toml cannot say: the C library, and one wheel for every Python from 3.11 on."""
 
 from __future__ import annotations
 

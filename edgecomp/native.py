@@ -1,7 +1,8 @@
 """The one module that touches the compiled library: numpy arrays in, bytes and arrays out.
 
-Every call releases the GIL. ``native/edgecomp_native.h`` says what each function does; this binding checks shapes and
-types, hands over buffers and turns a status into an exception, and does nothing else.
+Every call releases the GIL. ``native/edgecomp_native.h`` says what each function does; this binding
+checks shapes and types, hands over buffers and turns a status into an exception, and does nothing
+else.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def pack(
         levels: the size of the alphabet, 2 to 256.
         zero: the symbol of the latent 0.
         counts: the importance map, (height, width): how many channels are coded at each position.
-        layout: AUTO takes the smaller one. SORTED fails with ValueError where it is larger than DENSE could be.
+        layout: AUTO takes the smaller one. SORTED fails with ValueError where it is larger than
+        DENSE could be.
     """
     volume = _contiguous(symbols, 3, "symbols")
     mask = _mask(counts, volume.shape[1:])
@@ -131,7 +133,7 @@ def unpack(
 
 
 def map_residual(counts: Symbols, levels: int) -> Symbols:
-    """An importance map as differences to its prediction, ``levels // 2`` meaning "as predicted"."""
+    """An importance map as differences to its prediction; ``levels // 2`` is "as predicted"."""
     return _map(lib.edgecomp_map_residual, counts, levels, "predicting an importance map")
 
 

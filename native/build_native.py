@@ -1,7 +1,7 @@
 """Builds the extension module ``edgecomp._native`` from the C library beside this file.
 
-setup.py names this file in ``cffi_modules``. The declarations are taken from ``edgecomp_native.h``, so the binding
-cannot disagree with the header; the compiler checks them against it once more.
+setup.py names this file in ``cffi_modules``. The declarations are taken from ``edgecomp_native.h``,
+so the binding cannot disagree with the header; the compiler checks them against it once more.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent if "__file__" in globals() else Path("native")
 HEADER = "edgecomp_native.h"
-# Relative to the project's root: setuptools refuses absolute paths, and an sdist must not carry them.
+# Relative to the project's root: setuptools refuses absolute paths, and an sdist must not carry
+# them.
 SOURCES = [f"native/{name}.c" for name in ("pack", "dense", "sorted", "map")]
 DEPENDS = [f"native/{name}" for name in (HEADER, "pack_internal.h")]
 
 
 def declarations(header: str) -> str:
-    """The part of a header that cffi's parser understands: no comments, no conditionals, no includes."""
+    """What cffi's parser understands of a header: no comments, conditionals or includes."""
     text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
     text = re.sub(r"#ifdef __cplusplus\n.*?#endif\n", "", text, flags=re.DOTALL)
     lines = [

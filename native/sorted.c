@@ -8,7 +8,27 @@
  * The decoder walks the same way, makes the same predictions from what it has restored, and takes each decision from
  * the same stream.
  *
- * FIGURES
+ * Specified in docs/format-symbols.md, section 3. Why this order: bits per pixel of the 24 Kodak pictures (latents of
+ * a 64-channel network, 256 levels; in brackets 32 channels cut to 6 levels) after raw LZMA2, lc = 0, preset 0e, by
+ * benchmarks/packing_orders.py:
+ *
+ *   bytes, position by position            0.875  (0.572)
+ *   bytes, channel by channel              0.805  (0.557)   channels by energy 0.805, snake rows 0.808
+ *   base-L digits, channel by channel      0.805  (0.494)   position by position (0.565)
+ *   digits in an alphabet per channel      0.836  (0.506)
+ *   bit planes                             0.755  (0.514)
+ *   zero flags, signs, magnitude flags     0.740  (0.505)   channels by energy 0.738
+ *   sorted by the channel's mean only      0.723  (0.501)
+ *   sorted by neighbours and mean          0.704  (0.487)
+ *   sorted by activity and mean            0.699  (0.487)
+ *   sorted by all three                    0.682  (0.456)   this layout
+ *     walked position by position          0.705  (0.493)   LZMA finds repeats within a channel that this breaks up
+ *     walked row by row of all channels    0.696  (0.484)
+ *     signs in one stream                  0.688  (0.480)
+ *     without run lengths                  0.691  (0.479)   and three times the bytes for LZMA to look at
+ *
+ * (The indented rows in brackets are of a model that cannot leave out flags which six levels do not need: to be
+ * compared with 0.473.) The weights, the rates and the class widths were varied by half and double: all within 0.5 %.
  */
 #include "pack_internal.h"
 

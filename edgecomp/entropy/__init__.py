@@ -42,4 +42,6 @@ def coder_by_id(coder_id: int) -> SymbolCoder:
     for coder in _CODERS:
         if coder.coder_id == coder_id:
             return coder
-    raise UnsupportedVersionError(f"the symbols are coded by coder {coder_id}, which this version does not have")
+    raise UnsupportedVersionError(
+        f"the symbols are coded by coder {coder_id}, which this version does not have"
+    )

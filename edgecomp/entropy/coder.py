@@ -1,9 +1,10 @@
 """The contract of a symbol coder.
 
-A coder turns a (channels, height, width) volume of uint8 symbols into bytes that do not say their own length, and
-back. It is a pure function of its arguments: one coder object serves any number of threads. Whatever bytes a coder is
-given to decode, it returns a volume of the stated shape with every symbol below ``levels``, or raises
-``CorruptDataError``; it uses no more time and memory than a volume of that shape calls for.
+A coder turns a (channels, height, width) volume of uint8 symbols into bytes that do not say their
+own length, and back. It is a pure function of its arguments: one coder object serves any number of
+threads. Whatever bytes a coder is given to decode, it returns a volume of the stated shape with
+every symbol below ``levels``, or raises ``CorruptDataError``; it uses no more time and memory than
+a volume of that shape calls for.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class SymbolCoder(Protocol):
             symbols: each below ``levels``; equal to ``zero`` wherever ``counts`` leaves it out.
             levels: the size of the alphabet, 2 to 256.
             zero: the symbol of the latent 0.
-            counts: the importance map, (height, width): how many channels are coded at each position.
+            counts: the importance map, (height, width): how many channels are coded at each
+            position.
         """
 
     def decode(

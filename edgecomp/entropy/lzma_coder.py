@@ -22,17 +22,19 @@ from edgecomp.errors import CorruptDataError
 METHOD_STORED: Final = 0
 METHOD_LZMA2: Final = 1
 
-# The decoder's dictionary; no encoder may use a larger one. It is a constant of the format, never read from a file.
+# The decoder's dictionary; no encoder may use a larger one. It is a constant of the format, never
+# read from a file.
 DICTIONARY_BYTES: Final = 1 << 23
 
 _DECODE_FILTERS: Final[list[dict[str, Any]]] = [
     {"id": lzma.FILTER_LZMA2, "dict_size": DICTIONARY_BYTES}
 ]
 
-# Measured on the packed latents of the 24 Kodak pictures (benchmarks/packing_orders.py): lc = 0 is 1.2 % smaller than
-# the usual lc = 3, because what the byte before would tell is already in the order; lp and pb above 0 cost up to 1 %.
-# Preset 0 with EXTREME (the thorough match finder) comes to the bytes of 9e within 0.1 %, at a fifth of its time and a
-# small part of its memory; presets 0 to 3 without EXTREME are 5 % larger, 4 to 9 are in between.
+# Measured on the packed latents of the 24 Kodak pictures (benchmarks/packing_orders.py): lc = 0 is
+# 1.2 % smaller than the usual lc = 3, because what the byte before would tell is already in the
+# order; lp and pb above 0 cost up to 1 %. Preset 0 with EXTREME (the thorough match finder) comes
+# to the bytes of 9e within 0.1 %, at a fifth of its time and a small part of its memory; presets 0
+# to 3 without EXTREME are 5 % larger, 4 to 9 are in between.
 _ENCODE_FILTERS: Final[list[dict[str, Any]]] = [
     {
         "id": lzma.FILTER_LZMA2,
@@ -94,7 +96,8 @@ def _expand(body: memoryview, bound: int) -> bytes:
     """The content of an LZMA2 stream that fills ``body``, if it is at most ``bound`` bytes."""
     decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_DECODE_FILTERS)
     try:
-        # One byte more than allowed, so that a stream of exactly `bound` bytes reaches its end marker.
+        # One byte more than allowed, so that a stream of exactly `bound` bytes reaches its end
+        # marker.
         packed = decoder.decompress(body, max_length=bound + 1)
     except lzma.LZMAError as error:
         raise CorruptDataError(f"coded symbols: the LZMA2 stream is damaged ({error})") from error
