@@ -53,6 +53,13 @@ class Meter:
         values = edge.from_patches(restored, p) * 255.0 + 128.0
         return latents, jnp.clip(jnp.round(values), 0.0, 255.0)
 
+    def float_pass(
+        self, picture: np.ndarray, quality: np.ndarray, scale: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(uint8 [1, H, W, 3], int32 [1]) -> rounded latents [1, h, w, c], picture in 0..255."""
+        latents, restored = self._float(self.params, picture, quality, jnp.float32(scale))
+        return np.asarray(latents), np.asarray(restored)
+
     def _rate_pass(self, params: step.Params, latents: jax.Array, quality: jax.Array) -> jax.Array:
         distribution = self.networks.call(self.networks.context, params, latents, quality)
         return jnp.sum(edge.bits(latents, distribution))
@@ -63,8 +70,8 @@ class Meter:
         """[bpp, MS-SSIM, PSNR, share of zeros] of the float network; means over the pictures."""
         rows = []
         for picture in pictures:
-            which = jnp.full((1,), quality, jnp.int32)
-            latents, restored = self._float(self.params, picture, which, jnp.float32(scale))
+            which = np.full((1,), quality, np.int32)
+            latents, restored = self.float_pass(picture, which, scale)
             rows.append(self._row(picture, latents, restored, quality))
         return np.mean(rows, axis=0)
 

@@ -137,7 +137,7 @@ class Run:
         )
         print(f"held back, step {self.number}, {self.seconds:.0f} s: {text}", flush=True)
 
-    def train(self, stop: Stop) -> None:
+    def train(self, stop: Stop, stop_at: int | None = None) -> None:
         """The loop. Evaluation and saving do not count as training time."""
         training = self.settings.training
         pool = tuple(jnp.asarray(x) for x in (self.pool.pixels, self.pool.table, self.pool.weights))
@@ -149,6 +149,8 @@ class Run:
         sums, summed = np.zeros((len(training.lambdas), 5)), 0
         pending: list[jax.Array] = []
         while not finished(training, self.number, self.seconds) and not stop.signal:
+            if stop_at is not None and self.number >= stop_at:
+                break
             rate = learning_rate(training, self.number, self.seconds)
             self.state, measures = advance(
                 self.state, pool, jnp.int32(self.number), jnp.float32(rate)
@@ -201,6 +203,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="horizon in steps, instead of the config's")
     parser.add_argument("--seconds", type=float, help="horizon in seconds of training")
     parser.add_argument("--learning-rate", type=float, help="instead of the config's")
+    parser.add_argument(
+        "--stop-at", type=int, metavar="STEP", help="save and leave there, the schedule unchanged"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from RUN/state.npz")
     parser.add_argument("--init", metavar="CHECKPOINT", help="start from averaged weights")
     parser.add_argument("--release", metavar="FILE", help="also write the float16 weights there")
@@ -238,7 +243,7 @@ def main(argv: list[str] | None = None) -> int:
             run.resume()
         else:
             run.begin(args.init)
-        run.train(stop)
+        run.train(stop, args.stop_at)
         if args.release:
             ckpt.release(args.out, args.release)
     except (ConfigError, data.DataError, ckpt.CheckpointError) as error:
