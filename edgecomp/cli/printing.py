@@ -183,8 +183,8 @@ class Console:
 
     def stopped(self, word: str) -> None:
         """The command was ended from outside."""
-        if sys.stderr is not None and sys.stderr.isatty():
-            sys.stderr.write("\n")  # the terminal has just shown ^C
+        if sys.stderr is not None and is_terminal(sys.stderr):
+            sys.stderr.write("\r\x1b[K")  # the terminal has just shown ^C
         self._write(sys.stderr, f"edgecomp: {word}")
 
     def details(self, text: str) -> None:
@@ -230,6 +230,11 @@ class Console:
                 stream.flush()
             except OSError as problem:
                 _give_up(stream, problem)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _give_up(stream: TextIO, problem: OSError) -> None:

@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from edgecomp.cli.printing import is_terminal
+
+_MAX_COLUMNS = 100
+_FORMAT_START = "{desc}  {percentage:3.0f}% |{bar}|"
 _FORMAT = "{desc}  {percentage:3.0f}% |{bar}| {n_fmt}B/{total_fmt}B, {rate_fmt}, {remaining} left"
 _FORMAT_ITEMS = "{desc}  {percentage:3.0f}% |{bar}| {rate_fmt}, {remaining} left"
 
@@ -43,9 +47,9 @@ class Bar:
             unit="B" if self._by_bytes else " files",
             unit_scale=self._by_bytes,
             unit_divisor=1000,
-            bar_format=_FORMAT if self._by_bytes else _FORMAT_ITEMS,
+            bar_format=_FORMAT_START,
             leave=False,
-            dynamic_ncols=True,
+            ncols=_columns(),
             file=sys.stderr,
         )
 
@@ -55,6 +59,8 @@ class Bar:
             if self._bar is None:
                 return
             self._done += 1
+            self._bar.ncols = _columns()
+            self._bar.bar_format = _FORMAT if self._by_bytes else _FORMAT_ITEMS
             self._bar.set_description_str(self._count(), refresh=False)
             self._bar.update(size if self._by_bytes else 1)
 
@@ -82,6 +88,14 @@ def progress_bar(*, wanted: bool) -> Iterator[Bar | None]:
         bar.finish()
 
 
+def _columns() -> int:
+    """Width of the bar; room is left for the ^C that a terminal shows behind it."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        columns = 80
+    return min(_MAX_COLUMNS, (columns or 80) - 4)
+
+
 def _on_terminal() -> bool:
-    stream = sys.stderr
-    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stderr is not None and is_terminal(sys.stderr)

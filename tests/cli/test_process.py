@@ -170,15 +170,15 @@ def test_nothing_but_garbage_in_a_pipe(process: Run, tiny: Path) -> None:
 def test_a_reader_that_goes_away(process: Run, tmp_path: Path, tiny: Path) -> None:
     many = tmp_path / "many"
     many.mkdir()
-    for i in range(3000):  # a list longer than a pipe holds
-        (many / f"a file whose name is quite long, number {i}.txt").write_text("x")
+    for i in range(500):  # a list longer than a pipe holds
+        (many / f"{'a file whose name is very long ' * 6}{i}.txt").write_text("x")
     assert process("compress", "many", "--model", str(tiny)).returncode == 0
     for words in ("list many.ecz", "list many.ecz --json", "--help"):
         line = f"{sys.executable} -m edgecomp {words} | head -c 10; echo ${{PIPESTATUS[0]}}"
         done = subprocess.run(
             ["bash", "-c", line], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=60
         )
-        assert done.stdout.endswith(b"\n0\n") or done.stdout.endswith(b"0\n"), done
+        assert done.stdout.endswith(b"0\n"), done
         assert done.stderr == b""
 
 
