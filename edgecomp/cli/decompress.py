@@ -18,7 +18,7 @@ from edgecomp.cli.paths import (
 from edgecomp.cli.printing import Console
 from edgecomp.cli.progress import progress_bar
 from edgecomp.cli.summary import figures, finish
-from edgecomp.errors import ExitCode, UsageError
+from edgecomp.errors import ExitCode, ModelError, UsageError
 
 if TYPE_CHECKING:
     from edgecomp.decompress import DecompressSummary
@@ -87,7 +87,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     console.notes(summary.damaged, "damaged")
     console.notes(summary.skipped, "skipped")
     # Of pictures only: other files, and members that were not chosen, take bytes without pixels.
-    whole = summary.images == summary.files and not (arguments.only or summary.skipped)
+    left_out = arguments.only or summary.skipped or summary.damaged
+    whole = summary.images == summary.files and not left_out
     bits = 8 * summary.bytes_in / summary.pixels if whole and summary.pixels else None
     finish(summary, console, f"{summary.output}: {figures(summary, bits)}")
     return ExitCode(summary.exit_code)
@@ -98,16 +99,20 @@ def _archive(arguments: argparse.Namespace, console: Console) -> DecompressSumma
 
     if arguments.output == STANDARD_STREAM:
         raise UsageError("standard output takes one picture; for an archive give -o DIR")
-    with progress_bar(wanted=console.wants_progress) as progress:
-        return decompress_folder(
-            arguments.source,
-            arguments.output,
-            format=arguments.format or _DEFAULT_FORMAT,
-            only=tuple(arguments.only),
-            force=arguments.force,
-            progress=progress,
-            **codec_options(arguments),
-        )
+    try:
+        with progress_bar(wanted=console.wants_progress) as progress:
+            return decompress_folder(
+                arguments.source,
+                arguments.output,
+                format=arguments.format or _DEFAULT_FORMAT,
+                only=tuple(arguments.only),
+                force=arguments.force,
+                progress=progress,
+                **codec_options(arguments),
+            )
+    except ModelError as problem:
+        problem.path = problem.path or arguments.source
+        raise
 
 
 def _picture(arguments: argparse.Namespace, console: Console) -> DecompressSummary:

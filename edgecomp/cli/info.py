@@ -60,7 +60,8 @@ def _lines(report: Info) -> list[tuple[str, str]]:
     if report.images:
         lines += [
             ("pixels", human_count(report.pixels)),
-            ("bits per pixel", f"{report.bpp:.3f}"),
+            # What the damaged pictures take would count as the others'.
+            ("bits per pixel", "-" if report.damaged else f"{report.bpp:.3f}"),
             ("models", ", ".join(f"{name or 'unknown'} ({i})" for i, name in report.models)),
             ("coders", ", ".join(report.coders)),
             ("symbols", _bytes(report.symbol_bytes)),
@@ -69,7 +70,7 @@ def _lines(report: Info) -> list[tuple[str, str]]:
     if report.kind == "archive":
         lines.append(("kept files", _bytes(report.other_bytes)))
     overhead = _bytes(report.overhead_bytes)
-    if report.images > 1:
+    if report.images > 1 and not report.damaged:
         overhead += f", {report.overhead_per_image:.0f} a picture"
     lines.append(("overhead", overhead))
     return lines

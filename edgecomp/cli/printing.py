@@ -133,6 +133,13 @@ def _width(text: str) -> int:
     )
 
 
+def told(note: Note, what: str) -> str:
+    """One line about a file: its name, what became of it, why."""
+    if note.reason.startswith(f"is {what}"):
+        return f"{note.path}: {note.reason}"
+    return f"{note.path}: {what}: {note.reason}"
+
+
 class Console:
     """Where a command prints: results on standard output, everything else on standard error.
 
@@ -204,7 +211,7 @@ class Console:
             return
         shown = notes if self.verbose else notes[:MAX_WARNINGS]
         for note in shown:
-            self.warning(f"{note.path}: {what}: {note.reason}")
+            self.warning(told(note, what))
         if len(shown) < len(notes):
             rest = plural(len(notes) - len(shown), "other file")
             self.warning(f"{rest} {what} as well; -v names all of them")

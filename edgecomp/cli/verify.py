@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from edgecomp.cli.options import add_max_pixels, add_model, add_printing, add_threads, path_name
-from edgecomp.cli.printing import Console, plural
+from edgecomp.cli.printing import Console, plural, told
 from edgecomp.cli.progress import progress_bar
 from edgecomp.errors import ExitCode
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
         console.notes(report.damaged, "damaged")
     else:
         for note in report.damaged:
-            console.line(f"{note.path}: damaged: {note.reason}")
+            console.line(told(note, "damaged"))
         console.line(_sum(report))
     return code
 
