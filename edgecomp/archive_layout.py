@@ -259,9 +259,10 @@ class _LayoutReader:
         local = z.parse_local(head)
         views = []
         for entry in records:
-            if local is not None and length is not None and local.name == entry.name:
+            if local is not None and length is not None and _agree(local, entry):
                 start = place + length
             else:
+                # The local header's own lengths may be what is damaged.
                 start = place + z.LOCAL_BYTES + len(entry.name) + len(entry.extra)
             views.append(self._view(entry, start, limit))
         if local is not None and length is not None and local not in records:
@@ -314,6 +315,10 @@ class _LayoutReader:
 
 def _shown_name(entry: z.Entry) -> str:
     return printable(entry.name.decode("utf-8", "surrogateescape"))
+
+
+def _agree(local: z.Entry, record: z.Entry) -> bool:
+    return local.name == record.name and local.extra == record.extra
 
 
 def _kind_of(entry: z.Entry, extra: z.Extra) -> Kind:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_COMPONENT_BYTES: Final = 255
 MAX_PATH_BYTES: Final = 4096
 MAX_SUFFIX_BYTES: Final = 127
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 _DEVICES: Final = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
@@ -62,7 +63,7 @@ def unsafe_reason(name: str) -> str | None:
         return "its name is not valid Unicode"
     if not name:
         return "its name is empty"
-    if any(unicodedata.category(char) == "Cc" for char in name):
+    if _CONTROL.search(name):
         return "its name has a control character"
     if "\\" in name:
         return "its name has a backslash"
