@@ -1,0 +1,160 @@
+"""Looking into archives: list, info, verify."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from edgecomp.archive import ArchiveReader
+from edgecomp.compress import compress_folder, compress_picture
+from edgecomp.errors import ExitCode, NotEdgecompError, SourceError
+from edgecomp.inspect import info, list_archive, verify
+
+
+@pytest.fixture
+def archive(tmp_path: Path, tiny: Path, photo: Image.Image) -> Path:
+    root = tmp_path / "in"
+    (root / "empty").mkdir(parents=True)
+    photo.save(root / "a.png")
+    photo.save(root / "b.jpg", exif=b"Exif\0\0" + Image.Exif().tobytes(), quality=95)
+    (root / "b.png").write_text("no picture")
+    (root / "c.txt").write_text("text" * 99)
+    compress_folder(root, tmp_path / "a.ecz", model=tiny)
+    return tmp_path / "a.ecz"
+
+
+def flip(archive: Path, source: str) -> None:
+    with ArchiveReader(archive) as reader:
+        (member,) = [m for m in reader.members if m.source == source]
+        data = reader.read(member)
+    content = bytearray(archive.read_bytes())
+    content[content.index(data) + len(data) - 1] ^= 1
+    archive.write_bytes(content)
+
+
+def test_list(archive: Path, tiny: Path) -> None:
+    entries = list_archive(archive, model=tiny)
+    assert [(e.name, e.kind, e.restored) for e in entries] == [
+        ("a.png", "picture", "a.png"),
+        ("b.jpg", "picture", "b.jpg.png"),
+        ("b.png", "verbatim-picture", "b.png"),
+        ("c.txt", "file", "c.txt"),
+        ("empty", "folder", "empty"),
+    ]
+    picture = entries[0]
+    assert (picture.width, picture.height, picture.model) == (152, 96, "tiny")
+    assert picture.bpp == 8 * picture.bytes / (152 * 96)
+    assert picture.mtime_ns == (archive.parent / "in" / "a.png").stat().st_mtime_ns
+    assert entries[3].width is entries[3].model is entries[3].bpp is None
+    # All that is not in a member is the end record.
+    assert sum(entry.bytes for entry in entries) == archive.stat().st_size - 40
+    assert entries[0].to_json()["name"] == "a.png"
+    assert len(str(list_archive(archive)[0].model)) == 16
+    assert list_archive(archive, format="jpeg")[1].restored == "b.jpg"
+
+
+def test_list_shows_damaged_members(archive: Path) -> None:
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace(b"c.txt", b"d.txt"))
+    entry = list_archive(archive)[3]
+    assert (entry.name, entry.restored) == ("d.txt", None)
+    assert "name check" in str(entry.problem)
+
+
+def test_info(archive: Path, tiny: Path) -> None:
+    found = info(archive, model=tiny)
+    assert (found.kind, found.path, found.bytes) == (
+        "archive", str(archive), archive.stat().st_size
+    )  # fmt: skip
+    assert (found.images, found.verbatim, found.files, found.folders) == (2, 1, 1, 1)
+    assert found.pixels == 2 * 152 * 96
+    assert [name for _, name in found.models] == ["tiny"]
+    assert found.damaged == ()
+    parts = found.symbol_bytes + found.metadata_bytes + found.other_bytes + found.overhead_bytes
+    assert parts == found.bytes
+    assert 0 < found.overhead_per_image < 170  # two pictures share the end record
+    assert found.to_json()["models"][0]["name"] == "tiny"
+
+
+def test_info_of_a_codestream(tmp_path: Path, tiny: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.png")
+    compress_picture(tmp_path / "a.png", model=tiny)
+    found = info(tmp_path / "a.edge", model=tiny)
+    assert (found.kind, found.images, found.other_bytes) == ("codestream", 1, 0)
+    assert found.bytes == (tmp_path / "a.edge").stat().st_size
+    assert 0 < found.overhead_bytes < 80
+
+
+def test_info_of_a_damaged_archive(archive: Path, tiny: Path) -> None:
+    flip(archive, "a.png")
+    archive.write_bytes(archive.read_bytes().replace(b"c.txt", b"d.txt"))
+    found = info(archive, model=tiny)
+    assert [note.path for note in found.damaged] == ["a.png", "d.txt"]
+
+
+def test_verify(archive: Path, tiny: Path) -> None:
+    before = archive.read_bytes()
+    report = verify(archive, model=tiny)
+    assert (report.members, report.images, report.decoded) == (5, 2, 2)
+    assert (report.damaged, report.unchecked, report.exit_code) == ((), (), ExitCode.DONE)
+    assert report.to_json()["decoded"] == 2
+    assert verify(archive, level="checksums").exit_code == ExitCode.DONE
+    assert archive.read_bytes() == before
+
+
+def test_verify_names_everything_that_is_damaged(archive: Path, tiny: Path) -> None:
+    flip(archive, "a.png")
+    flip(archive, "b.png")
+    for level in ("full", "checksums"):
+        report = verify(archive, model=tiny, level=level)  # type: ignore[arg-type]
+        assert [note.path for note in report.damaged] == ["a.png", "b.png"]
+        assert report.exit_code == ExitCode.DAMAGED
+
+
+def test_verify_reports_a_damaged_structure(archive: Path, tiny: Path) -> None:
+    data = archive.read_bytes()
+    archive.write_bytes(data[: data.rindex(b"c.txt")] + b"C" + data[data.rindex(b"c.txt") + 1 :])
+    report = verify(archive, model=tiny)
+    assert [note.reason for note in report.damaged] == [
+        "its local header and its directory record differ"
+    ]
+
+
+def test_verify_without_the_model(archive: Path, tiny_map: Path) -> None:
+    report = verify(archive, model=tiny_map)
+    assert report.exit_code == ExitCode.MODEL
+    assert [note.path for note in report.unchecked] == ["a.png", "b.jpg"]
+    flip(archive, "a.png")
+    assert verify(archive, model=tiny_map).exit_code == ExitCode.DAMAGED
+
+
+def test_verify_under_a_limit(archive: Path, tiny: Path) -> None:
+    assert len(verify(archive, model=tiny, max_pixels=10).unchecked) == 2
+
+
+def test_verify_a_codestream(tmp_path: Path, tiny: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.png")
+    compress_picture(tmp_path / "a.png", model=tiny)
+    path = tmp_path / "a.edge"
+    assert verify(path, model=tiny).decoded == 1
+    data = path.read_bytes()
+    for damaged in (data[:-1], data + b"x", data[:30] + b"?" + data[31:]):
+        path.write_bytes(damaged)
+        report = verify(path, model=tiny)
+        assert report.exit_code == ExitCode.DAMAGED
+        assert report.damaged[0].path == str(path)
+
+
+@pytest.mark.parametrize("look", [list_archive, info, verify])
+def test_what_cannot_be_looked_into(tmp_path: Path, look: object) -> None:
+    (tmp_path / "a.txt").write_text("hello")
+    assert callable(look)
+    with pytest.raises(NotEdgecompError, match=r"a\.txt"):
+        look(tmp_path / "a.txt")
+    with pytest.raises(SourceError, match=r"b\.txt: no such file"):
+        look(tmp_path / "b.txt")
+    with pytest.raises(SourceError, match=os.path.basename(tmp_path)):
+        look(tmp_path)
