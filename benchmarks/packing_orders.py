@@ -5,8 +5,8 @@
 The file holds integer latents of pictures, each an array (channels, rows, columns); one position
 stands for 64 pixels. Every row of the tables is exact bytes, of an order that a decoder could undo,
 through the raw LZMA2 of the coder. The native layouts are checked to restore the symbols. The other
-rows called "sorted" are a numpy model of the layout of native/sorted.c, which show what each of its
-parts is worth.
+rows called "sorted" are a numpy model of the layout of native/sorted_model.h, which show what each
+of its parts is worth.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def shifted(a: Array, down: int, right: int) -> Array:
 
 
 def expected(m: Array, neighbours: bool, activity: bool) -> NDArray[np.float64]:
-    """The magnitude that native/sorted.c expects of each symbol, in floating point."""
+    """The magnitude that native/sorted_model.h expects of each symbol, in floating point."""
     means = m.mean((1, 2))[:, None, None]
     usual = np.broadcast_to(means, m.shape).copy()
     if activity:
@@ -130,7 +130,7 @@ def sorted_model(
     sign_classes: bool = True,
     runs: int = 12,
 ) -> Order:
-    """A numpy model of the layout of native/sorted.c, with parts of it left out."""
+    """A numpy model of the layout of native/sorted_model.h, with parts of it left out."""
 
     def order(v: Array) -> bytes:
         m, sign = np.abs(v), np.sign(v)

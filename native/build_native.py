@@ -15,8 +15,8 @@ HERE = Path(__file__).resolve().parent if "__file__" in globals() else Path("nat
 HEADER = "edgecomp_native.h"
 # Relative to the project's root: setuptools refuses absolute paths, and an sdist must not carry
 # them.
-SOURCES = [f"native/{name}.c" for name in ("pack", "dense", "sorted", "map")]
-DEPENDS = [f"native/{name}" for name in (HEADER, "pack_internal.h")]
+SOURCES = [f"native/{name}.c" for name in ("pack", "dense", "sorted_pack", "sorted_unpack", "map")]
+DEPENDS = [f"native/{name}" for name in (HEADER, "pack_internal.h", "sorted_model.h")]
 
 
 def declarations(header: str) -> str:

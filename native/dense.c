@@ -3,7 +3,7 @@
  * five of 3, four of 4, three of 5 or 6 (2.67 bits a symbol), two of up to 16, else one. The first symbol is the
  * least significant digit; digits that are missing at the end are 0. Symbols come channel by channel, row by row,
  * without those that the importance map leaves out: position by position, LZMA makes them 14 % larger (figures in
- * sorted.c, which is what latents get; digits are for volumes that are not sparse, and for small ones).
+ * sorted_model.h; that layout is what latents get; digits are for volumes that are not sparse, and for small ones).
  */
 #include "pack_internal.h"
 

@@ -1,4 +1,4 @@
-/* pack_internal.h: what pack.c, dense.c and sorted.c share. Not installed, not public. */
+/* pack_internal.h: what the files of this library share. Not installed, not public. */
 #ifndef EDGECOMP_PACK_INTERNAL_H
 #define EDGECOMP_PACK_INTERNAL_H
 
