@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,6 @@ from edgecomp.errors import (
     FormatError,
     LimitError,
     ModelError,
-    NotEdgecompError,
     SourceError,
     UnsupportedVersionError,
 )
@@ -207,14 +206,7 @@ def verify(
         return _verify_codestream(path, codecs, max_pixels)
     with ArchiveReader(Path(path), max_pixels=max_pixels) as reader:
         report = check_members(reader, codecs, threads=threads or usable_cpus(), progress=progress)
-        return VerifyReport(
-            report.archive,
-            report.members,
-            report.images,
-            report.decoded,
-            reader.damage + report.damaged,
-            report.unchecked,
-        )
+        return replace(report, damaged=reader.damage + report.damaged)
 
 
 def check_members(
@@ -233,74 +225,92 @@ def check_members(
         progress: hears how it goes.
     """
 
-    def check(member: Member) -> tuple[Member, Note | None, Note | None]:
+    def check(member: Member) -> tuple[Member, EdgecompError | None]:
         try:
-            return member, None, _check_member(reader, member, codecs)
-        except FormatError as error:
-            return member, Note(member.shown, error.message), None
+            _check_member(reader, member, codecs)
+        except (FormatError, LimitError, ModelError) as error:
+            return member, error
+        return member, None
 
-    damaged: list[Note] = []
-    unchecked: list[Note] = []
-    decoded = 0
+    outcome = _Outcome(decodes=codecs is not None)
     hears = progress or Silent()
     hears.start(len(reader.members), sum(member.size for member in reader.members))
     try:
         with closing(in_order(check, reader.members, threads=threads)) as results:
-            for member, damage, left_out in results:
-                if damage is not None:
-                    damaged.append(damage)
-                elif left_out is not None:
-                    unchecked.append(left_out)
-                elif member.kind == "picture" and codecs is not None:
-                    decoded += 1
+            for member, error in results:
+                outcome.add(member.shown, error, picture=member.kind == "picture")
                 hears.advance(member.shown, member.size)
     finally:
         hears.finish()
-    images = sum(member.kind == "picture" for member in reader.members)
-    return VerifyReport(
-        reader.shown, len(reader.members), images, decoded, tuple(damaged), tuple(unchecked)
-    )
+    return outcome.report(reader.shown)
 
 
-def _check_member(reader: ArchiveReader, member: Member, codecs: CodecCache | None) -> Note | None:
-    """A note if the member is whole as far as could be seen; FormatError if it is not."""
-    if member.kind != "picture" or member.problem is not None:
-        with reader.open(member) as file:
-            while file.read(PIECE_BYTES):
-                pass
-        return None
-    try:
-        stream = reader.codestream(member)
-    except LimitError as error:
-        return Note(member.shown, error.message)
-    return _check_codestream(stream, member.shown, codecs)
+@dataclass
+class _Outcome:
+    """What was found so far."""
+
+    decodes: bool
+    members: int = 0
+    images: int = 0
+    decoded: int = 0
+    model_missing: bool = False
+    damaged: list[Note] = field(default_factory=list)
+    unchecked: list[Note] = field(default_factory=list)
+
+    def add(self, shown: str, error: EdgecompError | None, *, picture: bool) -> None:
+        """Count one member; ``error`` says what was wrong with it."""
+        self.members += 1
+        self.images += picture
+        if error is None:
+            self.decoded += picture and self.decodes
+        elif isinstance(error, FormatError):
+            self.damaged.append(Note(shown, error.message))
+        else:
+            self.unchecked.append(Note(shown, error.message))
+            self.model_missing |= isinstance(error, ModelError)
+
+    def report(self, shown: str) -> VerifyReport:
+        return VerifyReport(
+            archive=shown,
+            members=self.members,
+            images=self.images,
+            decoded=self.decoded,
+            damaged=tuple(self.damaged),
+            unchecked=tuple(self.unchecked),
+            model_missing=self.model_missing,
+        )
 
 
-def _check_codestream(stream: Codestream, shown: str, codecs: CodecCache | None) -> Note | None:
+def _check_member(reader: ArchiveReader, member: Member, codecs: CodecCache | None) -> None:
+    """Returns if the member is right as far as could be seen, else raises what is wrong."""
+    if member.kind == "picture" and member.problem is None:
+        _check_codestream(reader.codestream(member), codecs)
+        return
+    with reader.open(member) as file:
+        while file.read(PIECE_BYTES):
+            pass
+
+
+def _check_codestream(stream: Codestream, codecs: CodecCache | None) -> None:
     stream.check_tiles()
     stream.check_sections()
-    if codecs is None:
-        return None
-    try:
+    if codecs is not None:
         codecs.for_stream(stream).decode_symbols(stream)
-    except ModelError as error:
-        return Note(shown, error.message)
-    return None
 
 
 def _verify_codestream(
     path: StrPath, codecs: CodecCache | None, max_pixels: int | None
 ) -> VerifyReport:
     shown = printable(os.fspath(path))
+    outcome = _Outcome(decodes=codecs is not None)
+    found: EdgecompError | None = None
     try:
         stream, _ = _read_codestream(path, max_pixels)
-        left_out = _check_codestream(stream, shown, codecs)
-    except NotEdgecompError:
-        raise
-    except FormatError as error:
-        return VerifyReport(shown, 1, 1, 0, (Note(shown, error.message),), ())
-    unchecked = () if left_out is None else (left_out,)
-    return VerifyReport(shown, 1, 1, int(codecs is not None and not unchecked), (), unchecked)
+        _check_codestream(stream, codecs)
+    except (FormatError, LimitError, ModelError) as error:
+        found = error
+    outcome.add(shown, found, picture=True)
+    return outcome.report(shown)
 
 
 def _is_codestream_file(path: StrPath) -> bool:

@@ -133,6 +133,7 @@ class VerifyReport:
         damaged: everything that is wrong.
         unchecked: pictures whose checksums are right, but whose symbols could not be decoded
             because their model is not here, or for a limit.
+        model_missing: whether a model is the reason for any of these.
     """
 
     archive: str
@@ -141,13 +142,16 @@ class VerifyReport:
     decoded: int
     damaged: tuple[Note, ...]
     unchecked: tuple[Note, ...]
+    model_missing: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
-        """DAMAGED if anything is, MODEL if not all could be decoded, else DONE."""
+        """DAMAGED before MODEL before SKIPPED (a limit); DONE if all was checked and is right."""
         if self.damaged:
             return ExitCode.DAMAGED
-        return ExitCode.MODEL if self.unchecked else ExitCode.DONE
+        if self.model_missing:
+            return ExitCode.MODEL
+        return ExitCode.SKIPPED if self.unchecked else ExitCode.DONE
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""

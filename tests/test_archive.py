@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from common import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,6 +109,14 @@ def test_round_trip() -> None:
         heading = reader.members[0].heading
         assert heading is not None
         assert (heading.width, heading.height, heading.coder_id) == (9, 7, 1)
+
+
+def test_the_vector_in_the_specification() -> None:
+    text = (ROOT / "docs" / "format-archive.md").read_text()
+    vector = bytes.fromhex(text.split("```hex\n")[1].split("```")[0])
+    contents = {"d": ("folder", b""), "f": ("file", b"hello"), "p.png": ("picture", b"symbols")}
+    assert build(contents) == vector
+    assert contents_of(vector) == contents
 
 
 def test_the_same_members_give_the_same_bytes() -> None:

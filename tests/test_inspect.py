@@ -132,7 +132,9 @@ def test_verify_without_the_model(archive: Path, tiny_map: Path) -> None:
 
 
 def test_verify_under_a_limit(archive: Path, tiny: Path) -> None:
-    assert len(verify(archive, model=tiny, max_pixels=10).unchecked) == 2
+    report = verify(archive, model=tiny, max_pixels=10)
+    assert len(report.unchecked) == 2
+    assert report.exit_code == ExitCode.SKIPPED
 
 
 def test_verify_a_codestream(tmp_path: Path, tiny: Path, photo: Image.Image) -> None:
@@ -140,6 +142,8 @@ def test_verify_a_codestream(tmp_path: Path, tiny: Path, photo: Image.Image) -> 
     compress_picture(tmp_path / "a.png", model=tiny)
     path = tmp_path / "a.edge"
     assert verify(path, model=tiny).decoded == 1
+    assert verify(path, model=tiny, max_pixels=10).exit_code == ExitCode.SKIPPED
+    assert verify(path).exit_code == ExitCode.MODEL
     data = path.read_bytes()
     for damaged in (data[:-1], data + b"x", data[:30] + b"?" + data[31:]):
         path.write_bytes(damaged)
