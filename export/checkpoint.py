@@ -35,7 +35,7 @@ class Checkpoint:
         return {k: v.astype(np.float32) for k, v in self.groups["ema"].items()}
 
 
-def save(path: str | Path, checkpoint: Checkpoint) -> None:
+def save(path: str | Path, checkpoint: Checkpoint, *, compress: bool = False) -> None:
     """Write beside the target, sync, rename: an interrupted write leaves the old file whole."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,8 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
         with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            write = np.savez_compressed if compress else np.savez
+            write(file, **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, target)
@@ -85,5 +86,5 @@ def release(source: str | Path, target: str | Path) -> Path:
     half = {k: v.astype(np.float16) for k, v in full.groups["ema"].items()}
     if not all(np.isfinite(v).all() for v in half.values()):
         raise CheckpointError(f"checkpoint {source} has weights that float16 cannot hold")
-    save(target, Checkpoint({"ema": half}, full.meta))
+    save(target, Checkpoint({"ema": half}, full.meta), compress=True)
     return Path(target)

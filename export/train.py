@@ -34,7 +34,8 @@ from export.settings import Settings, Training, load_settings
 
 SAVE_SECONDS = 120.0
 LOG_SECONDS = 300.0
-PRINT_STEPS = 50
+LOG_SHARE = 20.0  # and not before this many times what the last evaluation took
+PRINT_STEPS = 32
 IN_FLIGHT = 16  # steps dispatched before the host waits, so that the clock stays honest
 
 
@@ -142,9 +143,10 @@ class Run:
         training = self.settings.training
         pool = tuple(jnp.asarray(x) for x in (self.pool.pixels, self.pool.table, self.pool.weights))
         advance = step.make_step(self.networks, self.settings)
-        last_save = last_log = time.monotonic()
         if self.number == 0:
             self.log()
+        last_save = last_log = time.monotonic()
+        pause = LOG_SECONDS
         since = time.monotonic()
         sums, summed = np.zeros((len(training.lambdas), 5)), 0
         pending: list[jax.Array] = []
@@ -169,9 +171,11 @@ class Run:
             if now - last_save > SAVE_SECONDS:
                 self.save()
                 last_save = now
-            if now - last_log > LOG_SECONDS:
+            if now - last_log > pause:
+                start = time.monotonic()
                 self.log()
-                last_log = now
+                last_log = time.monotonic()
+                pause = max(LOG_SECONDS, LOG_SHARE * (last_log - start))
             if time.monotonic() - now > 1.0:
                 since = time.monotonic()
         jax.block_until_ready(self.state)
