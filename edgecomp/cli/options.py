@@ -24,7 +24,7 @@ def add_printing(parser: argparse.ArgumentParser, *, quiet: bool = True) -> None
         group.add_argument(
             "--quiet",
             action="store_true",
-            help="no progress bar, no final line, no remarks; only what went wrong",
+            help="no progress bar and no final line; only what was lost or went wrong",
         )
     group.add_argument(
         "-v",

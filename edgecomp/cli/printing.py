@@ -148,7 +148,7 @@ class Console:
 
     Args:
         json: results are one JSON document; ordinary lines are not printed.
-        quiet: no ordinary lines and no remarks, only what went wrong.
+        quiet: no ordinary lines, only what was lost or went wrong.
         verbose: every warning and, for errors that nobody foresaw, the traceback.
     """
 
@@ -174,11 +174,6 @@ class Console:
         """The one JSON document."""
         text = json.dumps(to_plain(content), ensure_ascii=True, allow_nan=False, indent=2)
         self._write(sys.stdout, text)
-
-    def remark(self, text: str) -> None:
-        """Something worth knowing, on standard error; not with ``--quiet``."""
-        if not self.quiet:
-            self._write(sys.stderr, f"edgecomp: {safe(text)}")
 
     def warning(self, text: str) -> None:
         """Something that the user ought to act upon, also with ``--quiet``."""

@@ -1,48 +1,11 @@
-"""A folder of pictures, and the command line as a process of its own."""
+"""A folder of pictures and other files."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-import edgecomp
-
-Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
-
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": str(Path(edgecomp.__file__).parents[1]),
-    "PYTHONUTF8": "1",
-    "COLUMNS": "100",
-}
-ENVIRONMENT.pop("PYTHONWARNINGS", None)
-COMMAND = [sys.executable, "-m", "edgecomp"]
-
-
-@pytest.fixture
-def process(tmp_path: Path) -> Run:
-    """Run ``python -m edgecomp`` in the test's folder and wait for it."""
-
-    def run(
-        *words: str, stdin: bytes | None = None, **variables: str
-    ) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [*COMMAND, *words],
-            cwd=tmp_path,
-            env={**ENVIRONMENT, **variables},
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            timeout=60,
-        )
-
-    return run
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_what_the_terminal_cannot_encode_is_escaped(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stdout", stream)
     Console().line("日.png")
     stream.flush()
-    assert stream.buffer.getvalue() == b"\\u65e5.png\n"  # type: ignore[attr-defined]
+    assert stream.buffer.getvalue() == b"\\u65e5.png\n"
 
 
 def test_a_full_disk_under_standard_output_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

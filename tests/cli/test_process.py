@@ -8,16 +8,48 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from .conftest import COMMAND, ENVIRONMENT, Run
+import edgecomp
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path(edgecomp.__file__).parents[1]),
+    "PYTHONUTF8": "1",
+    "COLUMNS": "100",
+}
+ENVIRONMENT.pop("PYTHONWARNINGS", None)
+COMMAND = [sys.executable, "-m", "edgecomp"]
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Run:
+    """Run ``python -m edgecomp`` in the test's folder and wait for it."""
+
+    def run(
+        *words: str, stdin: bytes | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*COMMAND, *words],
+            cwd=tmp_path,
+            env={**ENVIRONMENT, **variables},
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=60,
+        )
+
+    return run
+
 
 _SLOW = """
 import signal, sys, time
