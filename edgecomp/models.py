@@ -80,9 +80,19 @@ class Model:
         return tuple(sorted(p for p in found if all((role, p) in self.graphs for role in _ROLES)))
 
     def size(self, precision: str | None = None) -> int:
-        """Bytes of the graphs on disk, of one precision or of all."""
+        """Bytes of the graphs on disk, of one precision or of all.
+
+        Raises:
+            ModelDamagedError: a file is missing.
+        """
         files = {g.file for (_, p), g in self.graphs.items() if precision in (None, p)}
-        return sum((self.path / file).stat().st_size for file in files)
+        total = 0
+        for path in (self.path / file for file in files):
+            try:
+                total += path.stat().st_size
+            except OSError as error:
+                raise _cannot_read(path, error) from error
+        return total
 
     def read_graph(self, role: str, precision: str) -> bytes:
         """An ONNX graph's bytes, after its hash was checked.
@@ -181,12 +191,16 @@ def _read_checked(path: Path, digest: str) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelDamagedError(
-            f"a file of the model cannot be read ({error.strerror})", path=str(path)
-        ) from error
+        raise _cannot_read(path, error) from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise ModelDamagedError("a file of the model is damaged (SHA-256)", path=str(path))
     return data
+
+
+def _cannot_read(path: Path, error: OSError) -> ModelDamagedError:
+    return ModelDamagedError(
+        f"a file of the model cannot be read ({error.strerror})", path=str(path)
+    )
 
 
 def _parse_manifest(folder: Path, data: bytes) -> Model:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,33 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgecomp.models import Model
+
+
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_SILENT = "3"
+
+
+@contextmanager
+def _no_start_up_notices() -> Iterator[None]:
+    """Keep TensorFlow's remarks on CUDA, made before it reads its log level, from the terminal.
+
+    Whoever sets TF_CPP_MIN_LOG_LEVEL to less than 3 sees them.
+    """
+    if os.environ.setdefault(_LOG_LEVEL, _SILENT) != _SILENT:
+        yield
+        return
+    try:
+        kept = os.dup(2)
+    except OSError:  # standard error is closed: nothing can be printed there
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class TensorflowBackend:
@@ -33,10 +62,9 @@ class TensorflowBackend:
             raise UsageError("the tensorflow backend runs in fp32 only; int8 needs --backend onnx")
         self._model = model
         folder = model.check_saved_model()
-        # Its start-up notices are of no use to somebody who compresses pictures.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         try:
-            import tensorflow as tf
+            with _no_start_up_notices():
+                import tensorflow as tf
         except ImportError as error:
             raise BackendUnavailableError(
                 f"the tensorflow backend needs TensorFlow ({error});"
