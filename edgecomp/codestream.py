@@ -12,69 +12,25 @@ import zlib
 from dataclasses import dataclass
 
 from edgecomp import constants as k
-from edgecomp.errors import CorruptDataError, LimitError, NotEdgecompError, UnsupportedVersionError
+from edgecomp.errors import CorruptDataError, LimitError, UnsupportedVersionError
+from edgecomp.heading import (
+    CRC_BYTES,
+    Heading,
+    Origin,
+    is_codestream,
+    open_header,
+    read_fields,
+    read_side,
+)
 from edgecomp.varint import Cursor, pack_varint
+
+__all__ = ["Codestream", "Origin", "Section", "Tile", "is_codestream", "parse", "tile_grid"]
 
 _LZMA2_FILTERS: list[dict[str, int]] = [
     {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20},
 ]
-_CRC_BYTES = 4
-_FIXED_START = len(k.CODESTREAM_MAGIC) + 1
 _ENCODINGS = (k.ENCODING_STORED, k.ENCODING_LZMA2)
 _CRITICAL_SECTIONS = (k.SECTION_ALPHA, k.SECTION_ICC)
-_SUFFIXES = frozenset(k.SUFFIX_CODES)
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a picture came from.
-
-    Attributes:
-        suffix: what completes the archive member's name, less ``.edge``, to the source's path.
-        mtime_ns: modification time of the source, nanoseconds since the epoch (UTC).
-        name_check: CRC32 of the source's relative path in UTF-8.
-    """
-
-    suffix: str
-    mtime_ns: int
-    name_check: int
-
-    def __post_init__(self) -> None:
-        if self.suffix not in _SUFFIXES and not 1 <= len(self.suffix.encode()) <= 127:
-            raise ValueError(f"suffix too long: {self.suffix!r}")
-        if not -(1 << 63) <= self.mtime_ns < 1 << 63:
-            raise ValueError(f"modification time out of range: {self.mtime_ns}")
-        if not 0 <= self.name_check < 1 << 32:
-            raise ValueError(f"name check out of range: {self.name_check}")
-
-    def pack(self) -> bytes:
-        """The bytes of the origin fields."""
-        fixed = self.mtime_ns.to_bytes(8, "little", signed=True)
-        fixed += self.name_check.to_bytes(4, "little")
-        if self.suffix in _SUFFIXES:
-            return fixed + bytes([k.SUFFIX_CODES.index(self.suffix)])
-        text = self.suffix.encode()
-        return fixed + bytes([k.SUFFIX_LITERAL | len(text)]) + text
-
-    @classmethod
-    def unpack(cls, cursor: Cursor) -> Origin:
-        """Read the origin fields.
-
-        Raises:
-            CorruptDataError: a field is cut short or out of range.
-        """
-        mtime_ns = cursor.int64()
-        name_check = cursor.uint(4)
-        code = cursor.uint(1)
-        if code < len(k.SUFFIX_CODES):
-            return cls(k.SUFFIX_CODES[code], mtime_ns, name_check)
-        if code <= k.SUFFIX_LITERAL:
-            raise CorruptDataError(f"the header has an unknown suffix code {code}")
-        try:
-            suffix = cursor.take(code - k.SUFFIX_LITERAL).decode()
-        except UnicodeDecodeError:
-            raise CorruptDataError("the suffix in the header is not UTF-8") from None
-        return cls(suffix, mtime_ns, name_check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +213,7 @@ class Codestream:
                 ]
         fields = bytes([flags, 0]) + b"".join(body)
         start = k.CODESTREAM_MAGIC + bytes([k.CODESTREAM_VERSION])
-        header = start + _header_length(len(start) + len(fields) + _CRC_BYTES) + fields
+        header = start + _header_length(len(start) + len(fields) + CRC_BYTES) + fields
         payloads = [tile.payload for tile in self.tiles] + [s.payload for s in self.sections]
         return header + zlib.crc32(header).to_bytes(4, "little") + b"".join(payloads)
 
@@ -279,11 +235,6 @@ def _header_length(rest: int) -> bytes:
     return pack_varint(rest + size)
 
 
-def is_codestream(data: bytes | memoryview) -> bool:
-    """Whether the data starts as a codestream does (the rest may still be damaged)."""
-    return bytes(data[: len(k.CODESTREAM_MAGIC)]) == k.CODESTREAM_MAGIC
-
-
 def parse(data: bytes | memoryview, *, max_pixels: int | None = k.DEFAULT_MAX_PIXELS) -> Codestream:
     """Take a codestream apart.
 
@@ -300,50 +251,24 @@ def parse(data: bytes | memoryview, *, max_pixels: int | None = k.DEFAULT_MAX_PI
         LimitError: more than ``max_pixels`` pixels.
     """
     view = memoryview(data)
-    if not is_codestream(view):
-        raise NotEdgecompError("not an edgecomp codestream")
-    start = Cursor(view, "header")
-    start.take(len(k.CODESTREAM_MAGIC))
-    version = start.uint(1)
-    header_length = start.varint()
-    if not start.offset + _CRC_BYTES <= header_length <= len(view):
-        raise CorruptDataError("the header is cut short or its length is wrong")
-    header = view[: header_length - _CRC_BYTES]
-    stored_crc = int.from_bytes(view[header_length - _CRC_BYTES : header_length], "little")
-    if zlib.crc32(header) != stored_crc:
-        raise CorruptDataError("the header is damaged (checksum)")
-    if version != k.CODESTREAM_VERSION:
-        raise UnsupportedVersionError(
-            f"codestream version {version}; this edgecomp reads version {k.CODESTREAM_VERSION}"
-        )
-    cursor = Cursor(header, "header")
-    cursor.offset = start.offset
-    return _parse_fields(cursor, view[header_length:], max_pixels)
-
-
-def _parse_fields(cursor: Cursor, payloads: memoryview, max_pixels: int | None) -> Codestream:
-    flags = cursor.uint(1)
-    if flags & ~k.KNOWN_FLAGS:
-        raise UnsupportedVersionError(
-            f"unknown mandatory flags {flags & ~k.KNOWN_FLAGS:#04x}: made by a newer edgecomp"
-        )
-    cursor.take(1)  # optional flags: none is known, all may be ignored
-    model_id = cursor.take(k.MODEL_ID_BYTES)
-    coder_and_gain = cursor.uint(1)
-    symbol_hash = cursor.take(k.SYMBOL_HASH_BYTES)
-    width, height = _side(cursor, "width"), _side(cursor, "height")
-    if max_pixels is not None and width * height > max_pixels:
+    cursor, header_length = open_header(lambda start, count: view[start : start + count])
+    head = read_fields(cursor)
+    if max_pixels is not None and head.pixels > max_pixels:
         raise LimitError(
-            f"the picture has {width} x {height} pixels, more than the limit of {max_pixels}"
+            f"the picture has {head.width} x {head.height} pixels,"
+            f" more than the limit of {max_pixels}"
         )
-    origin = Origin.unpack(cursor) if flags & k.FLAG_ORIGIN else None
+    return _parse_tables(head, cursor, view[header_length:])
+
+
+def _parse_tables(head: Heading, cursor: Cursor, payloads: memoryview) -> Codestream:
     tile_width = tile_height = None
-    if flags & k.FLAG_TILED:
-        tile_width, tile_height = _side(cursor, "tile width"), _side(cursor, "tile height")
-    tile_table = _tile_table(cursor, tile_grid(width, height, tile_width, tile_height))
+    if head.flags & k.FLAG_TILED:
+        tile_width, tile_height = read_side(cursor, "tile width"), read_side(cursor, "tile height")
+    tile_table = _tile_table(cursor, tile_grid(head.width, head.height, tile_width, tile_height))
     section_table = []
-    if flags & k.FLAG_SECTIONS:
-        section_table = _section_table(cursor, width * height)
+    if head.flags & k.FLAG_SECTIONS:
+        section_table = _section_table(cursor, head.pixels)
     if cursor.remaining:
         raise CorruptDataError("the header has bytes to spare")
 
@@ -358,26 +283,19 @@ def _parse_fields(cursor: Cursor, payloads: memoryview, max_pixels: int | None) 
         for kind, encoding, length, stored, crc in section_table
     )
     return Codestream(
-        model_id=model_id,
-        width=width,
-        height=height,
-        coder_id=coder_and_gain & 0x0F,
-        gain=coder_and_gain >> 4,
-        symbol_hash=symbol_hash,
+        model_id=head.model_id,
+        width=head.width,
+        height=head.height,
+        coder_id=head.coder_id,
+        gain=head.gain,
+        symbol_hash=head.symbol_hash,
         tiles=tiles,
-        grey=bool(flags & k.FLAG_GREY),
-        origin=origin,
+        grey=head.grey,
+        origin=head.origin,
         tile_width=tile_width,
         tile_height=tile_height,
         sections=sections,
     )
-
-
-def _side(cursor: Cursor, what: str) -> int:
-    side = cursor.varint()
-    if not 1 <= side <= k.MAX_SIDE:
-        raise CorruptDataError(f"impossible {what}: {side}")
-    return side
 
 
 def _tile_table(cursor: Cursor, grid: tuple[int, int]) -> list[tuple[int, int]]:

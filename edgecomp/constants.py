@@ -61,6 +61,8 @@ MAX_SIDE: Final = 1 << 20
 DEFAULT_MAX_PIXELS: Final = 256_000_000
 MAX_TILES: Final = 1 << 16
 MAX_SECTIONS: Final = 64
+# Room for the largest tile and section tables.
+MAX_HEADER_BYTES: Final = 1 << 21
 MAX_SECTION_BYTES: Final = 1 << 26
 MAX_MEMBERS: Final = 10_000_000
 LZMA_MEMORY_LIMIT: Final = 1 << 27

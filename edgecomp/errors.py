@@ -23,6 +23,7 @@ Messages name what the error is about; ``path`` repeats it for programs.
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 
 
@@ -72,9 +73,13 @@ class EdgecompError(Exception):
         self.path = path
 
     def __str__(self) -> str:
-        if self.path is not None and self.path not in self.message:
-            return f"{self.path}: {self.message}"
-        return self.message
+        if self.path is None or self._message_names_path():
+            return self.message
+        return f"{self.path}: {self.message}"
+
+    def _message_names_path(self) -> bool:
+        """Whether the path stands in the message as a word of its own ("f" is in "file" only)."""
+        return re.search(rf"(?<!\w){re.escape(self.path or '')}(?!\w)", self.message) is not None
 
 
 class UsageError(EdgecompError):

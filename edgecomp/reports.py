@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from edgecomp.errors import ExitCode
 from edgecomp.names import Note
-from edgecomp.summary import notes_to_json
+from edgecomp.summary import notes_to_json, worst_exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,10 @@ class VerifyReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """DAMAGED before MODEL before SKIPPED (a limit); DONE if all was checked and is right."""
-        if self.damaged:
-            return ExitCode.DAMAGED
-        if self.model_missing:
-            return ExitCode.MODEL
-        return ExitCode.SKIPPED if self.unchecked else ExitCode.DONE
+        """DONE if all was checked and is right; see `worst_exit_code`."""
+        return worst_exit_code(
+            damaged=self.damaged, model_missing=self.model_missing, left_out=self.unchecked
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""

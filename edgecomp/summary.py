@@ -15,6 +15,15 @@ def notes_to_json(notes: Sequence[Note]) -> list[dict[str, str]]:
     return [{"path": note.path, "reason": note.reason} for note in notes]
 
 
+def worst_exit_code(*, damaged: object, model_missing: bool, left_out: object) -> ExitCode:
+    """DAMAGED before MODEL before SKIPPED; DONE if nothing is true of an archive that was read."""
+    if damaged:
+        return ExitCode.DAMAGED
+    if model_missing:
+        return ExitCode.MODEL
+    return ExitCode.SKIPPED if left_out else ExitCode.DONE
+
+
 @dataclass(frozen=True, slots=True)
 class CompressSummary:
     """How compressing went.
@@ -100,12 +109,10 @@ class DecompressSummary:
 
     @property
     def exit_code(self) -> ExitCode:
-        """DAMAGED before MODEL before SKIPPED; DONE if everything came back."""
-        if self.damaged:
-            return ExitCode.DAMAGED
-        if self.model_missing:
-            return ExitCode.MODEL
-        return ExitCode.SKIPPED if self.skipped else ExitCode.DONE
+        """DONE if everything came back; see `worst_exit_code`."""
+        return worst_exit_code(
+            damaged=self.damaged, model_missing=self.model_missing, left_out=self.skipped
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""

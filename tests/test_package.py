@@ -102,3 +102,4 @@ def test_every_error_has_an_exit_code_with_a_meaning() -> None:
 def test_messages_name_the_path_once() -> None:
     assert str(errors.SourceError("cannot be read", path="a.png")) == "a.png: cannot be read"
     assert str(errors.SourceError("a.png cannot be read", path="a.png")) == "a.png cannot be read"
+    assert str(errors.SourceError("no such file", path="f")) == "f: no such file"

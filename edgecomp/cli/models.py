@@ -76,7 +76,7 @@ def _record(model: Model) -> dict[str, Any]:
                 "role": role,
                 "precision": precision,
                 "file": graph.file,
-                "bytes": (model.path / graph.file).stat().st_size,
+                "bytes": len(model.read_graph(role, precision)),
                 "sha256": graph.sha256,
             }
             for (role, precision), graph in model.graphs.items()
