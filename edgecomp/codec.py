@@ -18,7 +18,7 @@ from edgecomp.models import Model, find_model, load_model, shipped_model
 from edgecomp.pictures import Picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -202,15 +202,19 @@ class Codec:
             raise CorruptDataError("the symbols are not those that were coded (hash)")
         return latent
 
-    def decode(self, stream: Codestream) -> Picture:
+    def decode(self, stream: Codestream, *, leave_out: Collection[int] = frozenset()) -> Picture:
         """The picture of a codestream.
+
+        Args:
+            stream: what to decode.
+            leave_out: kinds of sections that are not to be decoded (`damaged_metadata`).
 
         Raises:
             CorruptDataError, ModelNotFoundError, UnsupportedVersionError: see `decode_symbols`.
         """
-        alpha = stream.section(k.SECTION_ALPHA)
-        icc, exif, xmp = (
-            stream.section(kind) for kind in (k.SECTION_ICC, k.SECTION_EXIF, k.SECTION_XMP)
+        alpha, icc, exif, xmp = (
+            None if kind in leave_out else stream.section(kind)
+            for kind in (k.SECTION_ALPHA, k.SECTION_ICC, k.SECTION_EXIF, k.SECTION_XMP)
         )
         latent = self.decode_symbols(stream)
         padded = self.backend.synthesise(latent.symbols, stream.gain)

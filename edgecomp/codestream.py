@@ -172,6 +172,17 @@ class Codestream:
         for section in self.sections:
             section.data()
 
+    def damaged_metadata(self) -> frozenset[int]:
+        """Kinds of the damaged ancillary sections (EXIF, XMP): pixels do without them."""
+        damaged = set()
+        for section in self.sections:
+            if section.kind & k.SECTION_ANCILLARY_BIT:
+                try:
+                    section.data()
+                except CorruptDataError:
+                    damaged.add(section.kind)
+        return frozenset(damaged)
+
     def section(self, kind: int) -> bytes | None:
         """The content of the section of that kind; None if there is none.
 

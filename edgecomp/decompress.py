@@ -14,6 +14,7 @@ from edgecomp.archive import ArchiveReader, Member
 from edgecomp.codec import CodecCache
 from edgecomp.constants import DEFAULT_MAX_PIXELS
 from edgecomp.errors import (
+    CorruptDataError,
     FormatError,
     LimitError,
     ModelError,
@@ -26,7 +27,7 @@ from edgecomp.names import Note, printable, restored_names
 from edgecomp.output import OutputFolder
 from edgecomp.pictures import OUTPUT_FORMATS, write_picture
 from edgecomp.pipeline import Progress, Silent, in_order, usable_cpus
-from edgecomp.single import StrPath, decompress_picture
+from edgecomp.single import DAMAGED_METADATA, StrPath, decompress_picture
 from edgecomp.summary import DecompressSummary
 from edgecomp.verbatim import PIECE_BYTES
 
@@ -42,7 +43,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class _Restored:
-    """What became of one member; ``size`` and ``pixels`` are 0 where it was not restored."""
+    """What became of one member.
+
+    Attributes:
+        member: the member.
+        size, pixels: of the restored file; size is 0 where none was written.
+        damaged: what is damaged, be it restored in part or not at all.
+        skipped: why it was not restored.
+        model_error: for want of which model.
+    """
 
     member: Member
     size: int = 0
@@ -68,7 +77,9 @@ class _Tally:
         member = restored.member
         if restored.damaged is not None:
             self.damaged.append(Note(member.shown, restored.damaged))
-        elif restored.skipped is not None:
+        if restored.damaged is not None and not restored.size:
+            return
+        if restored.skipped is not None:
             self.skipped.append(Note(member.shown, restored.skipped))
             self.model_error = self.model_error or restored.model_error
         elif member.kind != "folder":
@@ -220,8 +231,14 @@ class _Restorer:
             return _Restored(member, skipped="a file of its name has appeared in the output folder")
 
     def _picture(self, member: Member) -> _Restored:
-        stream = self._reader.codestream(member)
-        picture = self._codecs.for_stream(stream).decode(stream)
+        problem = None
+        try:
+            stream = self._reader.codestream(member)
+        except CorruptDataError as error:
+            # Where pixels and what they need are whole, they come back all the same.
+            stream, problem = self._reader.codestream(member, checked=False), error.message
+        lost = stream.damaged_metadata()
+        picture = self._codecs.for_stream(stream).decode(stream, leave_out=lost)
         with self._folder.file(self._names[member]) as out:
             try:
                 write_picture(picture, out.file, format=self._format)
@@ -231,7 +248,11 @@ class _Restorer:
             if member.mtime_ns is not None:
                 out.set_mtime(member.mtime_ns)
             size = out.size()
-        return _Restored(member, size, stream.width * stream.height)
+        if lost:
+            problem = DAMAGED_METADATA
+        elif problem is not None:
+            problem = f"restored whole, although it {problem}"
+        return _Restored(member, size, stream.width * stream.height, problem)
 
     def _verbatim(self, member: Member) -> _Restored:
         name = self._names[member]

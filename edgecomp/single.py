@@ -13,13 +13,14 @@ from edgecomp.codec import Codec, CodecCache
 from edgecomp.codestream import Origin, parse
 from edgecomp.constants import CODESTREAM_SUFFIX, DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from edgecomp.errors import EdgecompError, OutputError, SourceError, UsageError
-from edgecomp.names import MAX_SUFFIX_BYTES, name_check, printable, split_suffix
+from edgecomp.names import MAX_SUFFIX_BYTES, Note, name_check, printable, split_suffix
 from edgecomp.output import OutputFile, cannot_write, check_output, reason_of
 from edgecomp.pictures import OUTPUT_FORMATS, read_picture, write_picture
 from edgecomp.pipeline import Progress, Silent, usable_cpus
 from edgecomp.summary import CompressSummary, DecompressSummary
 
 StrPath = str | os.PathLike[str]
+DAMAGED_METADATA = "restored, but without its EXIF or XMP data, which are damaged"
 _STANDARD_INPUT = "standard input"
 _STANDARD_OUTPUT = "standard output"
 
@@ -152,7 +153,8 @@ def decompress_picture(
                 precision=precision,
                 threads=threads or usable_cpus(),
             )
-            picture = codecs.for_stream(stream).decode(stream)
+            lost = stream.damaged_metadata()
+            picture = codecs.for_stream(stream).decode(stream, leave_out=lost)
         except EdgecompError as error:
             error.path = error.path or name
             raise
@@ -175,6 +177,7 @@ def decompress_picture(
         bytes_out=len(encoded.getbuffer()),
         pixels=stream.width * stream.height,
         seconds=time.monotonic() - started,
+        damaged=(Note(name, DAMAGED_METADATA),) if lost else (),
     )
 
 

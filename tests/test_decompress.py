@@ -388,3 +388,25 @@ def test_one_damaged_picture(edge: Path, tmp_path: Path, tiny: Path, tiny_map: P
         with pytest.raises(error, match=r"a\.edge"):
             decompress_picture(edge, model=tiny)
     assert sorted(os.listdir(tmp_path)) == ["a.edge", "in"]
+
+
+def test_damaged_metadata_cost_only_themselves(
+    tmp_path: Path, tiny: Path, photo: Image.Image, decompress: Decompress
+) -> None:
+    marker = b"a rare word that no compressor shortens: zqxjkv"
+    (tmp_path / "in").mkdir()
+    exif = Image.Exif()
+    exif[0x010E] = marker.decode()
+    photo.save(tmp_path / "in" / "a.png", exif=exif)
+    archive = tmp_path / "a.ecz"
+    compress_folder(tmp_path / "in", archive, model=tiny)
+    data = bytearray(archive.read_bytes())
+    data[data.index(b"zqxjkv")] ^= 1
+    archive.write_bytes(data)
+    summary = decompress(archive, tmp_path / "out")
+    assert [note.path for note in summary.damaged] == ["a.png"]
+    assert "without its EXIF" in summary.damaged[0].reason
+    assert (summary.exit_code, summary.images, summary.files) == (ExitCode.DAMAGED, 1, 1)
+    with Image.open(tmp_path / "out" / "a.png") as image:
+        assert image.size == photo.size
+        assert not image.getexif()
