@@ -13,8 +13,15 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecomp._native import ffi, lib
 from edgecomp.errors import CorruptDataError, LimitError
+
+try:
+    from edgecomp._native import ffi, lib
+except ImportError as error:
+    raise ImportError(
+        f"edgecomp's compiled library cannot be loaded ({error}); in a source tree, build it with:"
+        " pip install -e ."
+    ) from error
 
 Symbols = NDArray[np.uint8]
 
