@@ -40,7 +40,8 @@ class Meter:
         self.settings = Settings.from_dict(found.meta["settings"])
         self.config = self.settings.network
         self.networks = step.Networks(self.settings)
-        self.params = {k: jnp.asarray(v) for k, v in found.averaged().items()}
+        self.weights = found.averaged()
+        self.params = {k: jnp.asarray(v) for k, v in self.weights.items()}
         self._float = jax.jit(self._float_pass)
         self._rate = jax.jit(self._rate_pass)
         self._compare = jax.jit(compare)
@@ -66,6 +67,11 @@ class Meter:
     def _rate_pass(self, params: step.Params, latents: jax.Array, quality: jax.Array) -> jax.Array:
         distribution = self.networks.call(self.networks.context, params, latents, quality)
         return jnp.sum(edge.bits(latents, distribution))
+
+    def place(self, quality: int, position: float) -> None:
+        """Let ``quality`` stand at a position between the trained ones."""
+        moved = edge.at_position(self.config, self.weights, quality, position)
+        self.params = {k: jnp.asarray(v) for k, v in moved.items()}
 
     def float_figures(
         self, pictures: list[np.ndarray], quality: int, scale: float = 1.0
@@ -107,23 +113,27 @@ class Meter:
         return [bits / pixels, float(similarity), float(psnr), float(np.mean(latents == 0))]
 
     def fit(self, pictures: list[np.ndarray], quality: int, target: float) -> float:
-        """Rate scale whose MS-SSIM is ``target``: secant steps, for -log(1 - MS-SSIM) is nearly
-        linear in the logarithm of the scale."""
+        """Position whose MS-SSIM is ``target``: secant steps, for -log(1 - MS-SSIM) is nearly
+        linear in it."""
 
         def gap(at: float) -> float:
-            similarity = self.float_figures(pictures, quality, float(np.exp(at)))[1]
+            self.place(quality, at)
+            similarity = self.float_figures(pictures, quality)[1]
             return float(np.log(1 - target) - np.log(1 - similarity))
 
-        a, b = 0.0, 0.2
+        a, b = float(quality), quality + 0.2
         gap_a = gap(a)
         if gap_a > 0:  # finer than asked already
-            b = -b
+            b = quality - 0.2
         for _ in range(FIT_STEPS):
             gap_b = gap(b)
             if abs(gap_b) < FIT_TOLERANCE or gap_b == gap_a:
                 break
-            a, gap_a, b = b, gap_b, float(np.clip(b - gap_b * (b - a) / (gap_b - gap_a), -1.5, 1.5))
-        return float(np.exp(b))
+            step_to = float(
+                np.clip(b - gap_b * (b - a) / (gap_b - gap_a), quality - 1, quality + 1)
+            )
+            a, gap_a, b = b, gap_b, step_to
+        return b
 
 
 def compare(picture: jax.Array, restored: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -176,8 +186,9 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             show(f"{name} float", meter.float_figures(pictures, index))
             if name in targets:
-                scale = meter.fit(pictures, index, float(targets[name]))
-                show(f"{name} scale {scale:.4f}", meter.float_figures(pictures, index, scale))
+                position = meter.fit(pictures, index, float(targets[name]))
+                meter.place(index, position)
+                show(f"{name} at {position:.3f}", meter.float_figures(pictures, index))
             if args.models is not None:
                 for precision in ("fp32", "int8"):
                     folder = args.models / name

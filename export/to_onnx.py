@@ -61,6 +61,7 @@ def export(
     out: Path,
     folders: list[str],
     *,
+    position: float | None = None,
     rate_scale: float = 1.0,
     count: int = 32,
     method: str = "MinMax",
@@ -71,7 +72,11 @@ def export(
     config = settings.network
     if quality not in config.qualities:
         raise edge.ConfigError(f"quality {quality!r}: the network has {config.qualities}")
-    folded = edge.fold(config, found.averaged(), config.qualities.index(quality), rate_scale)
+    index = config.qualities.index(quality)
+    trained = found.averaged()
+    if position is not None:
+        trained = edge.at_position(config, trained, index, position)
+    folded = edge.fold(config, trained, index, rate_scale)
     weights = graphs.byte_weights(folded)
     pictures = calibration_pictures(folders, count, config.patch)
 
@@ -109,6 +114,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, metavar="MODELDIR", type=Path)
     parser.add_argument("--data", required=True, nargs="+", metavar="DIR")
     parser.add_argument(
+        "--position", type=float, help="between the trained qualities: 1.25 is from B towards C"
+    )
+    parser.add_argument(
         "--rate-scale", type=float, default=1.0, help="factor on the latents: above 1 is finer"
     )
     parser.add_argument("--calibrate", type=int, default=32, help="pictures to calibrate on")
@@ -130,6 +138,7 @@ def main(argv: list[str] | None = None) -> int:
             args.quality,
             args.out,
             args.data,
+            position=args.position,
             rate_scale=args.rate_scale,
             count=args.calibrate,
             method=args.method,

@@ -251,6 +251,29 @@ def context_start(latents: list[np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def at_position(
+    config: EdgeConfig, weights: dict[str, np.ndarray], quality: int, position: float
+) -> dict[str, np.ndarray]:
+    """Weights whose tables have, as row ``quality``, the row of a place between the qualities.
+
+    Position 0 is the first quality, 1.25 a quarter of the way from the second to the third, and
+    beyond the last two the line goes on. Gains are logarithms, so this interpolates them
+    geometrically (as Cui et al. 2021 do for continuous rates).
+    """
+    count = len(config.qualities)
+    if count == 1:
+        return dict(weights)
+    low = min(max(int(np.floor(position)), 0), count - 2)
+    share = np.float32(position - low)
+    out = dict(weights)
+    for name, value in weights.items():
+        if name.endswith("/table"):
+            table = np.array(value, np.float32)
+            table[quality] = (1 - share) * value[low] + share * value[low + 1]
+            out[name] = table
+    return out
+
+
 def fold(
     config: EdgeConfig, weights: dict[str, np.ndarray], quality: int, rate_scale: float = 1.0
 ) -> dict[str, np.ndarray]:

@@ -73,6 +73,16 @@ def test_rate_scale_multiplies_latents(edge: Any, config: Any) -> None:
     np.testing.assert_allclose(np.asarray(folded(x)), 2 * plain, rtol=1e-4, atol=1e-4)
 
 
+def test_position_between_qualities(edge: Any, config: Any) -> None:
+    table = np.float32([[0, 1], [2, 5], [4, 7]])
+    weights = {"enc_gain/table": table, "enc_head/bias": np.float32([1])}
+    for position, row in ((1.0, [2, 5]), (1.5, [3, 6]), (0.25, [0.5, 2]), (2.5, [5, 8])):
+        moved = edge.at_position(config, weights, 1, position)
+        np.testing.assert_allclose(moved["enc_gain/table"], [[0, 1], row, [4, 7]])
+        assert moved["enc_head/bias"] is weights["enc_head/bias"]
+    np.testing.assert_array_equal(weights["enc_gain/table"], table)  # the original stays
+
+
 def test_set_weights_names_what_is_wrong(edge: Any, config: Any) -> None:
     from export.networks.layers import set_weights, weights_of
 
