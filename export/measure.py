@@ -1,11 +1,12 @@
 """Figures of a trained network, and of the models exported from it, on a folder of pictures.
 
-python -m export.measure RUN_OR_CHECKPOINT --data DIR [--models DIR] [--fit A=0.976 B=...]
+python -m export.measure RUN_OR_CHECKPOINT --data DIR [--models DIR] [--fit A=0.976] [--at A=0.1]
 
 Prints per quality the context model's ideal bits a pixel, MS-SSIM and PSNR (means over the
 pictures): of the float network; with --models, of DIR/A, DIR/B ... in both precisions under
-onnxruntime, with the milliseconds of a pass. --fit finds the rate scale at which the float
-network's MS-SSIM is as asked. Sides are cut to multiples of the patch.
+onnxruntime, with the milliseconds of a pass. --fit finds the position between the trained
+qualities at which the float network's MS-SSIM is as asked, --at measures at one. Sides are cut to
+multiples of the patch.
 """
 
 from __future__ import annotations
@@ -166,6 +167,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, metavar="DIR")
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder of the model folders")
     parser.add_argument("--fit", nargs="+", default=[], metavar="QUALITY=MSSSIM")
+    parser.add_argument("--at", nargs="+", default=[], metavar="QUALITY=POSITION")
     parser.add_argument("--qualities", nargs="+", metavar="QUALITY", help="only these")
     parser.add_argument("--limit", type=int, help="only the first pictures")
     parser.add_argument("--threads", type=int, default=2)
@@ -180,10 +182,13 @@ def main(argv: list[str] | None = None) -> int:
             raise edge.ConfigError("measuring needs KERAS_BACKEND=jax")
         meter = Meter(args.source)
         targets = dict(item.split("=", 1) for item in args.fit)
+        places = dict(item.split("=", 1) for item in args.at)
         pictures = load_pictures(args.data, meter.config.patch, args.limit)
         for index, name in enumerate(meter.config.qualities):
             if args.qualities and name not in args.qualities:
                 continue
+            if name in places:
+                meter.place(index, float(places[name]))
             show(f"{name} float", meter.float_figures(pictures, index))
             if name in targets:
                 position = meter.fit(pictures, index, float(targets[name]))
