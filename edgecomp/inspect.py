@@ -93,15 +93,18 @@ def info(path: StrPath, *, model: StrPath | None = None) -> Info:
         other_bytes = 0
         for member in reader.members:
             counts[member.kind] += 1
-            if member.kind != "picture":
-                other_bytes += member.size + member.overhead
+            sound = False
             try:
                 if member.problem is not None:
                     damaged.append(Note(member.shown, member.problem))
                 elif member.kind == "picture":
                     streams.append(_Parts.of(reader.codestream(member)))
+                    sound = True
             except FormatError as error:
                 damaged.append(Note(member.shown, error.message))
+            if not sound:
+                # A damaged picture's pixels are not known: its bytes must not count per pixel.
+                other_bytes += member.size + member.overhead
         return _info(
             reader.shown, "archive", reader.size, streams, counts, other_bytes, names, damaged
         )

@@ -69,7 +69,8 @@ class Info:
         bpp: bits per pixel of the coded pictures, the ZIP's records for them included.
         symbol_bytes: coded symbols.
         metadata_bytes: alpha planes, ICC profiles, EXIF, XMP as stored.
-        other_bytes: files and pictures kept as they are, as stored, with their ZIP records.
+        other_bytes: files and pictures kept as they are, and damaged members, as stored, with
+            their ZIP records.
         overhead_bytes: everything else: headers, ZIP's records for pictures, the end record.
         models: (id in hexadecimal, name or None) of each model, in order of their ids.
         coders: names of the symbol coders, or their numbers where they are not known.

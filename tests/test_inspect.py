@@ -89,10 +89,12 @@ def test_info_of_a_codestream(tmp_path: Path, tiny: Path, photo: Image.Image) ->
 
 
 def test_info_of_a_damaged_archive(archive: Path, tiny: Path) -> None:
+    before = info(archive, model=tiny)
     flip(archive, "a.png")
     archive.write_bytes(archive.read_bytes().replace(b"c.txt", b"d.txt"))
     found = info(archive, model=tiny)
     assert [note.path for note in found.damaged] == ["a.png", "d.txt"]
+    assert found.bpp < 1.5 * before.bpp, "what is damaged does not count per pixel"
 
 
 def test_verify(archive: Path, tiny: Path) -> None:
