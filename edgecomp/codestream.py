@@ -22,12 +22,14 @@ from edgecomp.heading import (
     read_fields,
     read_side,
 )
+from edgecomp.lzma2 import expand
 from edgecomp.varint import Cursor, pack_varint
 
 __all__ = ["Codestream", "Origin", "Section", "Tile", "is_codestream", "parse", "tile_grid"]
 
+_DICT_BYTES = 1 << 20
 _LZMA2_FILTERS: list[dict[str, int]] = [
-    {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20},
+    {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": _DICT_BYTES},
 ]
 _ENCODINGS = (k.ENCODING_STORED, k.ENCODING_LZMA2)
 _CRITICAL_SECTIONS = (k.SECTION_ALPHA, k.SECTION_ICC)
@@ -93,14 +95,10 @@ class Section:
             raise CorruptDataError(f"section {self.kind:#04x} is damaged (checksum)")
         if self.encoding == k.ENCODING_STORED:
             return self.payload
-        decoder = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=_LZMA2_FILTERS)
-        try:
-            # One byte more than expected, so that a longer stream shows and the end mark is read.
-            data = decoder.decompress(self.payload, max_length=self.length + 1)
-        except lzma.LZMAError:
-            raise CorruptDataError(f"section {self.kind:#04x} is damaged") from None
-        if len(data) != self.length or not decoder.eof or decoder.unused_data:
-            raise CorruptDataError(f"section {self.kind:#04x} has the wrong length")
+        what = f"section {self.kind:#04x}"
+        data = expand(self.payload, limit=self.length, dict_size=_DICT_BYTES, what=what)
+        if len(data) != self.length:
+            raise CorruptDataError(f"{what} has the wrong length")
         return data
 
 

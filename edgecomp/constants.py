@@ -65,7 +65,6 @@ MAX_SECTIONS: Final = 64
 MAX_HEADER_BYTES: Final = 1 << 21
 MAX_SECTION_BYTES: Final = 1 << 26
 MAX_MEMBERS: Final = 10_000_000
-LZMA_MEMORY_LIMIT: Final = 1 << 27
 
 # Qualities: points A, B and C of the paper, Table 1.
 QUALITIES: Final = ("A", "B", "C")

@@ -60,6 +60,11 @@ class _Restored:
     skipped: str | None = None
     model_error: ModelError | None = None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it was restored, be it in part."""
+        return self.skipped is None and (self.damaged is None or self.size > 0)
+
 
 @dataclass
 class _Tally:
@@ -77,12 +82,10 @@ class _Tally:
         member = restored.member
         if restored.damaged is not None:
             self.damaged.append(Note(member.shown, restored.damaged))
-        if restored.damaged is not None and not restored.size:
-            return
         if restored.skipped is not None:
             self.skipped.append(Note(member.shown, restored.skipped))
             self.model_error = self.model_error or restored.model_error
-        elif member.kind != "folder":
+        if restored.is_there and member.kind != "folder":
             self.files += 1
             self.images += member.kind == "picture"
             self.bytes_out += restored.size

@@ -155,19 +155,22 @@ def shipped_model(quality: str) -> Model:
     Raises:
         ModelNotFoundError: no such quality, or this installation carries no models.
     """
-    folder = _SHIPPED / quality
-    if quality not in QUALITIES or not (folder / MANIFEST).is_file():
-        known = ", ".join(q for q in QUALITIES if (_SHIPPED / q / MANIFEST).is_file())
+    if quality not in _shipped_qualities():
+        known = ", ".join(_shipped_qualities())
         raise ModelNotFoundError(
             f"no model of quality {quality!r} ships with this edgecomp"
             f" (there are: {known or 'none'})"
         )
-    return load_model(folder)
+    return load_model(_SHIPPED / quality)
+
+
+def _shipped_qualities() -> tuple[str, ...]:
+    return tuple(q for q in QUALITIES if (_SHIPPED / q / MANIFEST).is_file())
 
 
 def shipped_models() -> tuple[Model, ...]:
     """All models that ship, in the order of their qualities."""
-    return tuple(load_model(_SHIPPED / q) for q in QUALITIES if (_SHIPPED / q / MANIFEST).is_file())
+    return tuple(load_model(_SHIPPED / quality) for quality in _shipped_qualities())
 
 
 def find_model(model_id: bytes, *, model: Path | str | None = None) -> Model:

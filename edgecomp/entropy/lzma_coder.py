@@ -18,6 +18,7 @@ from typing import Any, Final
 from edgecomp import native
 from edgecomp.entropy.coder import Symbols
 from edgecomp.errors import CorruptDataError
+from edgecomp.lzma2 import expand
 
 METHOD_STORED: Final = 0
 METHOD_LZMA2: Final = 1
@@ -25,10 +26,6 @@ METHOD_LZMA2: Final = 1
 # The decoder's dictionary; no encoder may use a larger one. It is a constant of the format, never
 # read from a file.
 DICTIONARY_BYTES: Final = 1 << 23
-
-_DECODE_FILTERS: Final[list[dict[str, Any]]] = [
-    {"id": lzma.FILTER_LZMA2, "dict_size": DICTIONARY_BYTES}
-]
 
 # Measured on the packed latents of the 24 Kodak pictures (benchmarks/packing_orders.py): lc = 0 is
 # 1.2 % smaller than the usual lc = 3, because what the byte before would tell is already in the
@@ -84,23 +81,14 @@ class LzmaCoder:
             raise CorruptDataError("coded symbols are missing")
         method, body = view[0], view[1:]
         if method == METHOD_LZMA2:
-            packed: bytes | memoryview = _expand(body, bound)
+            packed: bytes | memoryview = expand(
+                body,
+                limit=bound,
+                dict_size=DICTIONARY_BYTES,
+                what="the coded symbols' LZMA2 stream",
+            )
         elif method == METHOD_STORED and len(body) <= bound:
             packed = body
         else:
             raise CorruptDataError("coded symbols begin with an unknown method or are too long")
         return native.unpack(packed, shape=shape, levels=levels, zero=zero, counts=counts)
-
-
-def _expand(body: memoryview, bound: int) -> bytes:
-    """The content of an LZMA2 stream that fills ``body``, if it is at most ``bound`` bytes."""
-    decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_DECODE_FILTERS)
-    try:
-        # One byte more than allowed, so that a stream of exactly `bound` bytes reaches its end
-        # marker.
-        packed = decoder.decompress(body, max_length=bound + 1)
-    except lzma.LZMAError as error:
-        raise CorruptDataError(f"coded symbols: the LZMA2 stream is damaged ({error})") from error
-    if len(packed) > bound or not decoder.eof or decoder.unused_data:
-        raise CorruptDataError("coded symbols: the LZMA2 stream is cut short or too long")
-    return packed
