@@ -7,6 +7,7 @@ folded into the first weights, so that the networks see byte - 128 as it is: exa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ def byte_weights(weights: Weights) -> Weights:
 
 
 def build(config: edge.EdgeConfig, weights: Weights) -> tuple[keras.Model, keras.Model]:
-    """Folded encoder and decoder holding ``weights`` (of `byte_weights`)."""
-    encoder = edge.build_encoder(config, folded=True)
-    decoder = edge.build_decoder(config, folded=True)
+    """Float encoder and decoder of a folded config holding ``weights`` (of `byte_weights`)."""
+    config = replace(config, quantised=False)
+    encoder = edge.build_encoder(config)
+    decoder = edge.build_decoder(config)
     set_weights(encoder, weights)
     set_weights(decoder, weights)
     return encoder, decoder

@@ -26,7 +26,7 @@ def trunk_parameters(trunk: Trunk, first: int, last: int) -> int:
     return (
         trunk_products(trunk, first, last)
         + trunk.width * (1 + len(trunk.blocks))
-        + sum(2 * inner for inner in trunk.blocks)
+        + sum(reduced + inner for reduced, inner in trunk.blocks)
         + 2 * last
     )
 
@@ -34,7 +34,7 @@ def trunk_parameters(trunk: Trunk, first: int, last: int) -> int:
 def trunk_products(trunk: Trunk, first: int, last: int) -> int:
     """Multiply-adds a position of one folded trunk and the linear path beside it."""
     ends = first * trunk.width * trunk.head**2 + trunk.width * last * trunk.tail**2
-    blocks = sum(2 * trunk.width * inner + 9 * inner * inner for inner in trunk.blocks)
+    blocks = sum(trunk.width * (a + b) + 9 * a * b for a, b in trunk.blocks)
     return ends + blocks + first * last
 
 

@@ -76,7 +76,7 @@ def export(
     trained = found.averaged()
     if position is not None:
         trained = edge.at_position(config, trained, index, position)
-    folded = edge.fold(config, trained, index, rate_scale)
+    config, folded = edge.fold(config, trained, index, rate_scale)
     weights = graphs.byte_weights(folded)
     pictures = calibration_pictures(folders, count, config.patch)
 

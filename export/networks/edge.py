@@ -5,18 +5,21 @@ Encoder and decoder work on patches [n, h, w, 192], the values of each 8x8 RGB p
 The linear path starts as the principal components of such patches, so the codec works before the
 first training step. One network serves several qualities: a trained gain per latent channel and
 a trained bias behind the first convolution of each trunk. `fold` turns both, and the factor of
-the residual blocks, into plain weights of the same builder with ``folded=True``.
+the residual blocks, into plain weights of the same builder with a `folded` config of one quality:
+what is pruned, quantised and exported. A ``quantised`` config trains that with the roundings of
+the int8 graphs in the loop (`networks/fakequant.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from export.networks.fakequant import ByteRange, FakeQuant, QuantConv
 from export.networks.layers import Conv, QualityTable
 
 RESIDUAL = 0.2  # factor of a residual block's branch: keeps deep trunks near the identity at start
@@ -29,12 +32,17 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Trunk:
-    """Widths of one trunk: n channels, the inner width of each block, end kernel sizes."""
+    """Widths of one trunk: n channels, the two inner widths of each block (a single number means
+    both), end kernel sizes."""
 
     width: int = 128
-    blocks: tuple[int, ...] = (64,) * 6
+    blocks: tuple[tuple[int, int], ...] = ((64, 64),) * 6
     head: int = 1
     tail: int = 1
+
+    def __post_init__(self) -> None:
+        pairs = tuple((b, b) if isinstance(b, int) else tuple(b) for b in self.blocks)
+        object.__setattr__(self, "blocks", pairs)
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,14 @@ class EdgeConfig:
     encoder: Trunk = field(default_factory=Trunk)
     decoder: Trunk = field(default_factory=Trunk)
     context: Context = field(default_factory=Context)
+    folded: bool = False
+    quantised: bool = False
+
+    def __post_init__(self) -> None:
+        if self.folded and len(self.qualities) != 1:
+            raise ConfigError("network.folded: a folded network has one quality")
+        if self.quantised and not self.folded:
+            raise ConfigError("network.quantised: only a folded network can be quantised")
 
     @property
     def values(self) -> int:
@@ -87,12 +103,22 @@ def _checked(kind: type, data: Any, where: str) -> dict[str, Any]:
         if isinstance(value, dict):
             continue
         for item in value if isinstance(value, list) else [value]:
-            good = isinstance(item, str) if key == "qualities" else type(item) is int and item > 0
-            if not good:
+            if not _usable(key, item):
                 raise ConfigError(f"{where}.{key}: unusable value {item!r}")
         if key in ("head", "tail") and value not in (1, 3):
             raise ConfigError(f"{where}.{key}: kernel sizes are 1 or 3, not {value}")
     return out
+
+
+def _usable(key: str, item: Any) -> bool:
+    """Whether one value of a config, or one item of its list, is of the kind its key asks for."""
+    if key == "qualities":
+        return isinstance(item, str)
+    if key in ("folded", "quantised"):
+        return isinstance(item, bool)
+    if key == "blocks" and isinstance(item, list):
+        return len(item) == 2 and all(type(n) is int and n > 0 for n in item)
+    return type(item) is int and item > 0
 
 
 def to_patches(picture: Any, patch: int = 8) -> Any:
@@ -109,54 +135,81 @@ def from_patches(patches: Any, patch: int = 8) -> Any:
     return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (n, rows * patch, cols * patch, 3))
 
 
-def _trunk(x: Any, quality: Any, trunk: Trunk, out: int, name: str, policy: Any, nq: int) -> Any:
-    """Head convolution, residual bottleneck blocks, tail convolution that starts at zero."""
-    h = Conv(trunk.width, trunk.head, init=0.7, name=f"{name}_head", dtype=policy)(x)
-    if quality is not None:
-        h = QualityTable(nq, name=f"{name}_rate_bias", dtype=policy)([h, quality])
-    h = ops.relu(h)
-    for i, inner in enumerate(trunk.blocks):
-        t = ops.relu(Conv(inner, 1, name=f"{name}_block{i}_reduce", dtype=policy)(h))
-        t = ops.relu(Conv(inner, 3, name=f"{name}_block{i}_conv", dtype=policy)(t))
-        t = Conv(trunk.width, 1, name=f"{name}_block{i}_expand", dtype=policy)(t)
-        h = h + (t if quality is None else RESIDUAL * t)
-    return Conv(out, trunk.tail, init="zeros", name=f"{name}_tail", dtype=policy)(h)
+class _Trunk:
+    """Builds the layers of one trunk. In a quantised network every convolution but the last has
+    7-bit weights and every activation is rounded to a byte; the last one is part of the exact
+    integer product (export/quantise.py), whose 14 bits need no imitation."""
+
+    def __init__(self, config: EdgeConfig, name: str, policy: str) -> None:
+        self.name, self.policy, self.quantised = name, policy, config.quantised
+        self.nq = 0 if config.folded else len(config.qualities)
+
+    def conv(self, x: Any, source: Any, filters: int, name: str, size: int, init: float) -> Any:
+        """Convolution of ``x``, whose bytes ``source`` describes (only quantised ones care)."""
+        options = {"init": init, "name": f"{self.name}_{name}", "dtype": self.policy}
+        if self.quantised:
+            return QuantConv(filters, size, source=source, **options)(x)
+        return Conv(filters, size, **options)(x)
+
+    def act(self, x: Any, name: str) -> tuple[Any, Any]:
+        """The activation as the next layers see it, and the description of its bytes."""
+        if not self.quantised:
+            return x, None
+        layer = FakeQuant(name=f"{self.name}_{name}_bytes", dtype=self.policy)
+        return layer(x), layer
+
+    def build(self, x: Any, source: Any, quality: Any, trunk: Trunk, out: int) -> Any:
+        """Head convolution, residual bottleneck blocks, tail convolution that starts at zero."""
+        h = self.conv(x, source, trunk.width, "head", trunk.head, 0.7)
+        if quality is not None:
+            table = QualityTable(self.nq, name=f"{self.name}_rate_bias", dtype=self.policy)
+            h = table([h, quality])
+        h, source = self.act(ops.relu(h), "head")
+        for i, (reduced, inner) in enumerate(trunk.blocks):
+            t = self.conv(h, source, reduced, f"block{i}_reduce", 1, 1.0)
+            t, at = self.act(ops.relu(t), f"block{i}_reduce")
+            t = self.conv(t, at, inner, f"block{i}_conv", 3, 1.0)
+            t, at = self.act(ops.relu(t), f"block{i}_conv")
+            t = self.conv(t, at, trunk.width, f"block{i}_expand", 1, 1.0)
+            t, _ = self.act(t, f"block{i}_expand")
+            h, source = self.act(h + (t if quality is None else RESIDUAL * t), f"block{i}")
+        tail = Conv(out, trunk.tail, init="zeros", name=f"{self.name}_tail", dtype=self.policy)
+        return tail(h)
 
 
-def _inputs(channels: int, folded: bool, name: str) -> tuple[Any, Any]:
+def _inputs(config: EdgeConfig, channels: int, name: str) -> tuple[Any, Any]:
     x = keras.Input((None, None, channels), name=name)
-    return x, None if folded else keras.Input((), dtype="int32", name="quality")
+    return x, None if config.folded else keras.Input((), dtype="int32", name="quality")
 
 
-def build_encoder(
-    config: EdgeConfig, *, folded: bool = False, precision: str = "float32"
-) -> keras.Model:
+def build_encoder(config: EdgeConfig, *, precision: str = "float32") -> keras.Model:
     """([n, h, w, 192] patches, [n] quality) -> [n, h, w, latents], clamped but not rounded.
 
-    ``precision`` "bfloat16" runs the trunk's arithmetic in it; weights and the rest stay float32.
+    A folded network has no input for the quality. ``precision`` "bfloat16" runs the trunk's
+    arithmetic in it; weights and the rest stay float32.
     """
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    x, quality = _inputs(config.values, folded, "patches")
-    nq = len(config.qualities)
-    residual = _trunk(x, quality, config.encoder, config.latents, "enc", policy, nq)
+    x, quality = _inputs(config, config.values, "patches")
+    trunk, pixels = _Trunk(config, "enc", policy), ByteRange(1 / 255, 128)
+    residual = trunk.build(x, pixels, quality, config.encoder, config.latents)
     y = Conv(config.latents, 1, name="enc_linear")(x) + ops.cast(residual, "float32")
     if quality is not None:
-        y = QualityTable(nq, "exp", name="enc_gain")([y, quality])
+        y = QualityTable(len(config.qualities), "exp", name="enc_gain")([y, quality])
     y = ops.clip(y, -float(config.clamp), float(config.clamp))
-    return keras.Model(x if folded else [x, quality], y, name="encoder")
+    return keras.Model(x if quality is None else [x, quality], y, name="encoder")
 
 
-def build_decoder(
-    config: EdgeConfig, *, folded: bool = False, precision: str = "float32"
-) -> keras.Model:
+def build_decoder(config: EdgeConfig, *, precision: str = "float32") -> keras.Model:
     """([n, h, w, latents] rounded latents, [n] quality) -> [n, h, w, 192] patches."""
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    x, quality = _inputs(config.latents, folded, "latents")
-    nq = len(config.qualities)
-    y = x if folded else QualityTable(nq, "exp", name="dec_gain")([x, quality])
-    residual = _trunk(y, quality, config.decoder, config.values, "dec", policy, nq)
+    x, quality = _inputs(config, config.latents, "latents")
+    y = x
+    if quality is not None:
+        y = QualityTable(len(config.qualities), "exp", name="dec_gain")([x, quality])
+    trunk = _Trunk(config, "dec", policy)
+    residual = trunk.build(y, ByteRange(1.0, 128), quality, config.decoder, config.values)
     z = Conv(config.values, 1, name="dec_linear")(y) + ops.cast(residual, "float32")
-    return keras.Model(x if folded else [x, quality], z, name="decoder")
+    return keras.Model(x if quality is None else [x, quality], z, name="decoder")
 
 
 def build_context(config: EdgeConfig) -> keras.Model:
@@ -168,7 +221,8 @@ def build_context(config: EdgeConfig) -> keras.Model:
     shifted input, which wastes nothing on masked weights.
     """
     c, r, nq = config.latents, config.context.reach, len(config.qualities)
-    x, quality = _inputs(c, False, "latents")
+    x = keras.Input((None, None, c), name="latents")
+    quality = keras.Input((), dtype="int32", name="quality")
     # exp(-log std) of each channel: large channels (the mean colour) must not rule the first layer
     y = QualityTable(nq, "exp", trained=False, name="ctx_normalise")([x, quality])
     above = ops.pad(y, ((0, 0), (r, 0), (r, r), (0, 0)))[:, :-1]
@@ -276,23 +330,33 @@ def at_position(
 
 def fold(
     config: EdgeConfig, weights: dict[str, np.ndarray], quality: int, rate_scale: float = 1.0
-) -> dict[str, np.ndarray]:
-    """Weights of one quality for the ``folded`` builders: no gains, biases or block factors left.
+) -> tuple[EdgeConfig, dict[str, np.ndarray]]:
+    """The folded config and weights of one quality: no gains, biases or block factors left.
 
-    ``rate_scale`` multiplies the encoder's gain and divides the decoder's: above 1 is finer.
+    The context model keeps its tables, cut to one row, and sees the latents as before.
+    ``rate_scale`` multiplies the encoder's gain and divides the decoder's: above 1 is finer; the
+    tables of the context model know nothing of it. A folded network is returned as it is.
     """
     w = {k: np.array(v, dtype=np.float32) for k, v in weights.items()}
-    gain = np.exp(w["enc_gain/table"][quality]) * np.float32(rate_scale)
-    inverse = np.exp(w["dec_gain/table"][quality]) / np.float32(rate_scale)
-    for part, trunk in (("enc", config.encoder), ("dec", config.decoder)):
-        w[f"{part}_head/bias"] = w[f"{part}_head/bias"] + w[f"{part}_rate_bias/table"][quality]
-        for i in range(len(trunk.blocks)):
-            for name in ("kernel", "bias"):
-                w[f"{part}_block{i}_expand/{name}"] *= RESIDUAL
+    factor = np.float32(rate_scale)
+    if config.folded:
+        gain = inverse = np.ones(config.latents, np.float32)
+        gain, inverse = gain * factor, inverse / factor
+    else:
+        gain = np.exp(w.pop("enc_gain/table")[quality]) * factor
+        inverse = np.exp(w.pop("dec_gain/table")[quality]) / factor
+        for part, trunk in (("enc", config.encoder), ("dec", config.decoder)):
+            w[f"{part}_head/bias"] += w.pop(f"{part}_rate_bias/table")[quality]
+            for i in range(len(trunk.blocks)):
+                for name in ("kernel", "bias"):
+                    w[f"{part}_block{i}_expand/{name}"] *= np.float32(RESIDUAL)
+        for name, value in w.items():
+            if name.endswith("/table"):
+                w[name] = value[quality : quality + 1]
     for name in ("enc_linear", "enc_tail"):
         w[f"{name}/kernel"] *= gain
         w[f"{name}/bias"] *= gain
     for name in ("dec_linear", "dec_head"):
         w[f"{name}/kernel"] *= inverse[:, None]
-    tables = ("_gain/table", "_rate_bias/table")
-    return {k: v for k, v in w.items() if not k.startswith("ctx_") and not k.endswith(tables)}
+    name = config.qualities[quality]
+    return replace(config, folded=True, qualities=(name,)), w

@@ -44,12 +44,14 @@ class Conv(keras.layers.Layer):
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def call(self, x: Any) -> Any:
-        kernel = ops.cast(self.kernel, self.compute_dtype)
-        if self.size == (1, 1) and keras.backend.backend() == "jax":
-            y = ops.matmul(x, kernel[0, 0])
-        else:
-            y = ops.conv(x, kernel, strides=1, padding=self.padding, data_format="channels_last")
+        y = self.convolve(x, ops.cast(self.kernel, self.compute_dtype))
         return y + ops.cast(self.bias, self.compute_dtype) if self.use_bias else y
+
+    def convolve(self, x: Any, kernel: Any) -> Any:
+        """The convolution alone, without the bias."""
+        if self.size == (1, 1) and keras.backend.backend() == "jax":
+            return ops.matmul(x, kernel[0, 0])
+        return ops.conv(x, kernel, strides=1, padding=self.padding, data_format="channels_last")
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         rows, cols = shape[1], shape[2]

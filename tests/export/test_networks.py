@@ -49,8 +49,11 @@ def test_folded_network_equals_trained_one(edge: Any, config: Any, part: str, qu
         random_weights(model)
         weights |= weights_of(model)
     model = models[list(builders).index(part)]
-    folded = builders[part](config, folded=True)
-    set_weights(folded, edge.fold(config, weights, quality))
+    plain, values = edge.fold(config, weights, quality)
+    assert plain.folded
+    assert plain.qualities == (config.qualities[quality],)
+    folded = builders[part](plain)
+    set_weights(folded, values)
     channels = config.values if part == "encoder" else config.latents
     x = np.random.default_rng(5).normal(size=(1, 4, 6, channels)).astype(np.float32)
     full = np.asarray(model([x, np.array([quality], np.int32)]))
@@ -65,12 +68,18 @@ def test_rate_scale_multiplies_latents(edge: Any, config: Any) -> None:
     random_weights(encoder)
     random_weights(decoder)
     weights = weights_of(encoder) | weights_of(decoder)
-    folded = edge.build_encoder(config, folded=True)
     x = np.random.default_rng(5).normal(size=(1, 3, 3, 192)).astype(np.float32)
-    set_weights(folded, edge.fold(config, weights, 1))
-    plain = np.asarray(folded(x))
-    set_weights(folded, edge.fold(config, weights, 1, rate_scale=2.0))
-    np.testing.assert_allclose(np.asarray(folded(x)), 2 * plain, rtol=1e-4, atol=1e-4)
+    outputs = []
+    for rate_scale in (1.0, 2.0):
+        plain, values = edge.fold(config, weights, 1, rate_scale)
+        folded = edge.build_encoder(plain)
+        set_weights(folded, values)
+        outputs.append(np.asarray(folded(x)))
+    np.testing.assert_allclose(outputs[1], 2 * outputs[0], rtol=1e-4, atol=1e-4)
+    # folding what is folded changes nothing but the scale
+    again, same = edge.fold(plain, values, 0)
+    assert again == plain
+    assert all(np.array_equal(same[k], v) for k, v in values.items())
 
 
 def test_position_between_qualities(edge: Any, config: Any) -> None:

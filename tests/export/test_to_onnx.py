@@ -81,7 +81,8 @@ from export.networks import edge
 from export.settings import Settings
 found = checkpoint.load(sys.argv[1])
 config = Settings.from_dict(found.meta["settings"]).network
-weights = graphs.byte_weights(edge.fold(config, found.averaged(), 1))
+config, folded = edge.fold(config, found.averaged(), 1)
+weights = graphs.byte_weights(folded)
 model = graphs.float_graphs(config, weights)["encoder"]
 (rounding,) = [n for n in model.graph.node if n.op_type == "Round"]
 name = rounding.input[0]
