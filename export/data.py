@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff"}
-REDUCED = 0.6  # second, smaller copy of large pictures: finer texture for the network to meet
 
 
 class DataError(RuntimeError):
@@ -62,18 +61,24 @@ def held_back(files: list[Path], count: int, side: int) -> list[Path]:
     return large[: min(count, len(files) // 5)]
 
 
-def load_pool(files: list[Path], crop: int) -> Pool:
-    """Decode every picture that holds a crop, and a reduced copy of those that still do then."""
+def load_pool(files: list[Path], crop: int, scales: Sequence[float] = (1.0,)) -> Pool:
+    """Decode every picture, and keep it at each of the scales at which it still holds a crop.
+
+    Smaller copies show the networks finer texture, and objects at other sizes.
+    """
     arrays: list[np.ndarray] = []
     for path in files:
         picture = read_picture(path)
-        if min(picture.shape[:2]) < crop:
-            continue
-        arrays.append(picture)
-        height, width = (round(side * REDUCED) for side in picture.shape[:2])
-        if min(height, width) >= crop:
-            small = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
-            arrays.append(np.asarray(small))
+        for scale in scales:
+            height, width = (round(side * scale) for side in picture.shape[:2])
+            if min(height, width) < crop:
+                continue
+            small = picture
+            if scale != 1:
+                small = np.asarray(
+                    Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+                )
+            arrays.append(small)
     if not arrays:
         raise DataError(f"no training picture is at least {crop} pixels on both sides")
     sizes = [a.size for a in arrays]

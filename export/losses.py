@@ -11,18 +11,19 @@ from keras import ops
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang, Simoncelli, Bovik 2003
 TAPS, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
-SMALLEST = (TAPS - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # side that leaves one window at scale five
+STANDARD = (TAPS - 1) * 2 ** (len(WEIGHTS) - 1) + 1  # side that leaves one window at scale five
+SMALLEST = 64  # side down to which the coarsest scale still has a window of four taps
 
 
 @cache
-def _band(size: int) -> np.ndarray:
-    """[size - 10, size] matrix: the Gaussian window at every valid position."""
-    x = np.arange(TAPS) - (TAPS - 1) / 2
-    window = np.exp(-0.5 * (x / SIGMA) ** 2)
+def _band(size: int, taps: int) -> np.ndarray:
+    """[size - taps + 1, size] matrix: the Gaussian window at every valid position."""
+    x = np.arange(taps) - (taps - 1) / 2
+    window = np.exp(-0.5 * (x * TAPS / (SIGMA * taps)) ** 2)
     window /= window.sum()
-    band = np.zeros((size - TAPS + 1, size), np.float32)
+    band = np.zeros((size - taps + 1, size), np.float32)
     for i in range(band.shape[0]):
-        band[i, i : i + TAPS] = window
+        band[i, i : i + taps] = window
     return band
 
 
@@ -43,14 +44,19 @@ def _halve(x: Any) -> Any:
 
 def ms_ssim(a: Any, b: Any) -> Any:
     """Multi-scale structural similarity, as tf.image.ssim_multiscale: five scales, 11 taps of
-    sigma 1.5, the colours each on their own, then their mean. Sides of at least 161."""
+    sigma 1.5, the colours each on their own, then their mean.
+
+    With a side under 161 the coarse scales are smaller than the window, which then shrinks to
+    them with its sigma, as in the code that Mentzer et al. 2018 trained with at 160.
+    """
     x, y = ops.transpose(a, (0, 3, 1, 2)), ops.transpose(b, (0, 3, 1, 2))
     product: Any = 1.0
     for scale, weight in enumerate(WEIGHTS):
         if scale:
             x, y = _halve(x), _halve(y)
-        rows = ops.convert_to_tensor(_band(x.shape[2]))
-        cols = ops.convert_to_tensor(_band(x.shape[3]))
+        taps = min(TAPS, x.shape[2], x.shape[3])
+        rows = ops.convert_to_tensor(_band(x.shape[2], taps))
+        cols = ops.convert_to_tensor(_band(x.shape[3], taps))
         mx, my = _blur(x, rows, cols), _blur(y, rows, cols)
         square = _blur(x * x + y * y, rows, cols)
         cross = _blur(x * y, rows, cols)
@@ -66,3 +72,8 @@ def ms_ssim(a: Any, b: Any) -> Any:
 def mse(a: Any, b: Any) -> Any:
     """Mean squared error, for pictures in 0..1."""
     return ops.mean(ops.square(a - b), axis=(1, 2, 3))
+
+
+def distortion(kind: str, mse_weight: float, similarity: Any, error: Any) -> Any:
+    """What lambda weighs: "msssim", 1 - MS-SSIM and a little MSE; "mse", that alone."""
+    return error if kind == "mse" else (1.0 - similarity) + mse_weight * error

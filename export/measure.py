@@ -6,7 +6,8 @@ Prints per quality the context model's ideal bits a pixel, MS-SSIM and PSNR (mea
 pictures): of the float network; with --models, of DIR/A, DIR/B ... in both precisions under
 onnxruntime, with the milliseconds of a pass. --fit finds the position between the trained
 qualities at which the float network's MS-SSIM is as asked, --at measures at one. Sides are cut to
-multiples of the patch.
+multiples of the stride. The last figure is the share of latents that are zero or, of a `cvpr`
+network, masked out by its importance map.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 import onnxruntime
 
 from export import checkpoint, data, losses, step
+from export.edge_run import EdgeNetworks
 from export.networks import edge
 from export.settings import Settings
 
@@ -40,55 +42,48 @@ class Meter:
         found = checkpoint.load(source)
         self.settings = Settings.from_dict(found.meta["settings"])
         self.config = self.settings.network
-        self.networks = step.Networks(self.settings)
-        self.weights = found.averaged()
+        self.networks = step.networks_of(self.settings)
+        self.weights = step.matching(found.averaged(), self.networks.weights(), source)
         self.params = {k: jnp.asarray(v) for k, v in self.weights.items()}
-        self._float = jax.jit(self._float_pass)
-        self._rate = jax.jit(self._rate_pass)
+        self._run = jax.jit(self._float)
         self._compare = jax.jit(compare)
 
-    def _float_pass(
-        self, params: step.Params, picture: jax.Array, quality: jax.Array, scale: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        nets, p, limit = self.networks, self.config.patch, float(self.config.clamp)
-        centred = (picture.astype(jnp.float32) - 128.0) / 255.0
-        latents = nets.call(nets.encoder, params, edge.to_patches(centred, p), quality)
-        latents = jnp.clip(jnp.round(latents * scale), -limit, limit)
-        restored = nets.call(nets.decoder, params, latents / scale, quality)
-        values = edge.from_patches(restored, p) * 255.0 + 128.0
-        return latents, jnp.clip(jnp.round(values), 0.0, 255.0)
+    def _float(
+        self, params: step.Params, picture: jax.Array, quality: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        result = self.networks.run(params, picture, quality)
+        restored = jnp.round(jnp.clip(result.restored, 0.0, 1.0) * 255.0)
+        return result.latents, restored, result.bpp[0], result.zeros[0]
 
-    def float_pass(
-        self, picture: np.ndarray, quality: np.ndarray, scale: float = 1.0
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(uint8 [1, H, W, 3], int32 [1]) -> rounded latents [1, h, w, c], picture in 0..255."""
-        latents, restored = self._float(self.params, picture, quality, jnp.float32(scale))
+    def float_pass(self, picture: np.ndarray, quality: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(uint8 [1, H, W, 3], int32 [1]) -> latents [1, h, w, c], rounded picture in 0..255."""
+        latents, restored, _, _ = self._run(self.params, picture, quality)
         return np.asarray(latents), np.asarray(restored)
-
-    def _rate_pass(self, params: step.Params, latents: jax.Array, quality: jax.Array) -> jax.Array:
-        distribution = self.networks.call(self.networks.context, params, latents, quality)
-        return jnp.sum(edge.bits(latents, distribution))
 
     def place(self, quality: int, position: float) -> None:
         """Let ``quality`` stand at a position between the trained ones."""
+        if not isinstance(self.config, edge.EdgeConfig):
+            raise edge.ConfigError("positions are between the qualities of one edge network")
         moved = edge.at_position(self.config, self.weights, quality, position)
         self.params = {k: jnp.asarray(v) for k, v in moved.items()}
 
-    def float_figures(
-        self, pictures: list[np.ndarray], quality: int, scale: float = 1.0
-    ) -> np.ndarray:
+    def float_figures(self, pictures: list[np.ndarray], quality: int) -> np.ndarray:
         """[bpp, MS-SSIM, PSNR, share of zeros] of the float network; means over the pictures."""
         rows = []
         for picture in pictures:
             which = np.full((1,), quality, np.int32)
-            latents, restored = self.float_pass(picture, which, scale)
-            rows.append(self._row(picture, latents, restored, quality))
+            _, restored, bpp, zeros = self._run(self.params, picture, which)
+            similarity, psnr = self._compare(picture, restored)
+            rows.append([float(x) for x in (bpp, similarity, psnr, zeros)])
         return np.mean(rows, axis=0)
 
     def graph_figures(
         self, pictures: list[np.ndarray], quality: int, folder: Path, precision: str, threads: int
     ) -> np.ndarray:
         """[bpp, MS-SSIM, PSNR, zeros, encoder ms, decoder ms]; the times are medians."""
+        if not isinstance(self.networks, EdgeNetworks):
+            raise edge.ConfigError("--models measures the exported models of an edge network")
+        which, rate = jnp.full((1,), quality, jnp.int32), jax.jit(self.networks.bits)
         encode, decode = (
             _session(folder / f"{part}.{precision}.onnx", threads)
             for part in ("encoder", "decoder")
@@ -101,17 +96,12 @@ class Meter:
             restored = decode.run(None, {"symbols": symbols})[0]
             times.append([middle - start, time.perf_counter() - middle])
             latents = symbols.astype(np.float32).transpose(0, 2, 3, 1) - 128.0
-            rows.append(self._row(picture, latents, restored.astype(np.float32), quality))
+            bits = float(rate(self.params, jnp.asarray(latents), which)[0])
+            similarity, psnr = self._compare(picture, restored.astype(np.float32))
+            pixels = picture.shape[1] * picture.shape[2]
+            zeros = float(np.mean(latents == 0))
+            rows.append([bits / pixels, float(similarity), float(psnr), zeros])
         return np.concatenate([np.mean(rows, axis=0), np.median(times, axis=0) * 1000])
-
-    def _row(
-        self, picture: np.ndarray, latents: np.ndarray, restored: np.ndarray, quality: int
-    ) -> list[float]:
-        which = jnp.full((1,), quality, jnp.int32)
-        bits = float(self._rate(self.params, jnp.asarray(latents), which))
-        similarity, psnr = self._compare(picture, restored)
-        pixels = picture.shape[1] * picture.shape[2]
-        return [bits / pixels, float(similarity), float(psnr), float(np.mean(latents == 0))]
 
     def fit(self, pictures: list[np.ndarray], quality: int, target: float) -> float:
         """Position whose MS-SSIM is ``target``: secant steps, for -log(1 - MS-SSIM) is nearly
@@ -150,12 +140,12 @@ def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def load_pictures(folder: str, patch: int, limit: int | None) -> list[np.ndarray]:
-    """uint8 [1, H, W, 3] each, sides cut to multiples of ``patch``."""
+def load_pictures(folder: str, stride: int, limit: int | None) -> list[np.ndarray]:
+    """uint8 [1, H, W, 3] each, sides cut to multiples of ``stride``."""
     out = []
     for path in data.list_pictures([folder])[:limit]:
         picture = data.read_picture(path)
-        height, width = (side // patch * patch for side in picture.shape[:2])
+        height, width = (side // stride * stride for side in picture.shape[:2])
         out.append(np.ascontiguousarray(picture[None, :height, :width]))
     return out
 
@@ -183,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
         meter = Meter(args.source)
         targets = dict(item.split("=", 1) for item in args.fit)
         places = dict(item.split("=", 1) for item in args.at)
-        pictures = load_pictures(args.data, meter.config.patch, args.limit)
+        pictures = load_pictures(args.data, meter.settings.stride, args.limit)
         for index, name in enumerate(meter.config.qualities):
             if args.qualities and name not in args.qualities:
                 continue

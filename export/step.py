@@ -1,4 +1,4 @@
-"""The jitted training step and evaluation of the `edge` network, under Keras's JAX backend.
+"""The jitted training step and evaluation, under Keras's JAX backend.
 
 Everything a step needs lies on the device: the pictures as one flat uint8 array, the weights, the
 optimiser. A step depends only on the state, the step number and the seed, so a resumed run
@@ -13,77 +13,38 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 
 from export import losses
-from export.data import Pool
-from export.networks import edge
+from export.checkpoint import CheckpointError
+from export.cvpr_run import CvprNetworks
+from export.edge_run import EdgeNetworks
+from export.family import Networks, Params
 from export.settings import Settings
 
 # A GPU would otherwise take float32 products in TF32, whose 10 bits the variances of MS-SSIM
 # (differences of near-equal means of squares) do not survive. bfloat16 trunks are unaffected.
 jax.config.update("jax_default_matmul_precision", "highest")
 
-Params = dict[str, jax.Array]
-BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-8
+BETA1, EPSILON = 0.9, 1e-8
+MEASURES = 6  # columns of what a step reports
 
 
-class Networks:
-    """The three networks as pure functions of a dict of weights."""
-
-    def __init__(self, settings: Settings) -> None:
-        config, precision = settings.network, settings.training.precision
-        self.config = config
-        self.encoder = edge.build_encoder(config, precision=precision)
-        self.decoder = edge.build_decoder(config, precision=precision)
-        self.context = edge.build_context(config)
-        self.models: list[keras.Model] = [self.encoder, self.decoder, self.context]
-        self.trainable = {v.path for m in self.models for v in m.trainable_variables}
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """Current weights of all three, by path (paths are unique: enc_, dec_, ctx_)."""
-        out: dict[str, np.ndarray] = {}
-        for model in self.models:
-            out |= {v.path: np.asarray(v, np.float32) for v in model.variables}
-        return out
-
-    def call(self, model: keras.Model, params: Params, *inputs: jax.Array) -> jax.Array:
-        """Output of one of the networks as a pure function of ``params``."""
-        outputs, _ = model.stateless_call(
-            [params[v.path] for v in model.trainable_variables],
-            [params[v.path] for v in model.non_trainable_variables],
-            list(inputs),
-        )
-        return outputs  # type: ignore[no-any-return]
-
-    def run(
-        self, params: Params, pictures: jax.Array, quality: jax.Array
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """(uint8 [n, H, W, 3], int32 [n]) -> source, restored (0..1), bits a pixel [n]."""
-        centred = (pictures.astype(jnp.float32) - 128.0) / 255.0
-        patches = edge.to_patches(centred, self.config.patch)
-        latents = self.call(self.encoder, params, patches, quality)
-        latents = edge.straight_through_round(latents)
-        restored = self.call(self.decoder, params, latents, quality)
-        distribution = self.call(self.context, params, latents, quality)
-        pixels = pictures.shape[1] * pictures.shape[2]
-        bpp = jnp.sum(edge.bits(latents, distribution), axis=(1, 2, 3)) / pixels
-        shift = 128.0 / 255.0
-        return centred + shift, edge.from_patches(restored, self.config.patch) + shift, bpp
+def networks_of(settings: Settings) -> Networks:
+    """The networks of the config's family, with fresh weights."""
+    families = {"edge": EdgeNetworks, "cvpr": CvprNetworks}
+    return families[settings.kind](settings)
 
 
-def start(networks: Networks, settings: Settings, pool: Pool) -> dict[str, np.ndarray]:
-    """First weights: the principal components, and the context model fitted to their latents."""
-    config, training = settings.network, settings.training
-    from export.data import sample_patches
-
-    patches = sample_patches(pool, 40000, config.patch, training.seed)
-    weights = networks.weights()
-    weights |= edge.linear_start(config, patches, training.step, list(training.gains))
-    plain = patches @ weights["enc_linear/kernel"][0, 0] + weights["enc_linear/bias"]
-    weights |= edge.context_start([plain * gain for gain in training.gains])
-    return {k: np.asarray(v, np.float32) for k, v in weights.items()}
+def matching(
+    weights: dict[str, np.ndarray], want: dict[str, np.ndarray], name: str
+) -> dict[str, np.ndarray]:
+    """Those of a checkpoint's ``weights`` that the networks have; a CheckpointError naming the
+    first that is missing or of another shape."""
+    for path, value in want.items():
+        if path not in weights or weights[path].shape != value.shape:
+            raise CheckpointError(f"checkpoint {name} does not fit the config: {path}")
+    return {path: weights[path] for path in want}
 
 
 def draw_crops(
@@ -106,19 +67,22 @@ def draw_crops(
 def make_step(networks: Networks, settings: Settings) -> Callable[..., Any]:
     """The jitted step: (state, pool arrays, step number, learning rate) -> (state, measures).
 
-    Measures are float32 [qualities, 4]: count, and sums of bpp, MS-SSIM and MSE.
+    Measures are float32 [qualities, 6]: count; sums of bpp, MS-SSIM, MSE and the rate term; the
+    gradient's norm.
     """
     training, count = settings.training, len(settings.network.qualities)
     lambdas = jnp.asarray(training.lambdas, jnp.float32)
-    fast = ("ctx_", "enc_gain", "dec_gain")
 
     def loss(trained: Params, fixed: Params, crops: jax.Array, quality: jax.Array) -> Any:
-        source, restored, bpp = networks.run({**trained, **fixed}, crops, quality)
-        similarity, error = losses.ms_ssim(source, restored), losses.mse(source, restored)
-        distortion = (1.0 - similarity) + training.mse_weight * error
-        total = jnp.mean(bpp + lambdas[quality] * distortion)
-        each = jnp.stack([jnp.ones_like(bpp), bpp, similarity, error], axis=1)
-        return total, jax.nn.one_hot(quality, count).T @ each
+        params = {**trained, **fixed}
+        result = networks.run(params, crops, quality, training=True)
+        similarity = losses.ms_ssim(result.source, result.restored)
+        error = losses.mse(result.source, result.restored)
+        distortion = losses.distortion(training.distortion, training.mse_weight, similarity, error)
+        total = jnp.mean(result.rate + lambdas[quality] * distortion)
+        each = jnp.stack([jnp.ones_like(error), result.bpp, similarity, error, result.rate], axis=1)
+        measures = jax.nn.one_hot(quality, count).T @ each
+        return total + networks.penalty(params), (measures, result.updates)
 
     def step(
         state: dict[str, Params], pool: tuple[jax.Array, ...], number: jax.Array, rate: jax.Array
@@ -131,25 +95,32 @@ def make_step(networks: Networks, settings: Settings) -> Callable[..., Any]:
         trained = {k: v for k, v in weights.items() if k in networks.trainable}
         fixed = {k: v for k, v in weights.items() if k not in networks.trainable}
         grad = jax.grad(loss, has_aux=True)
-        gradient, measures = grad(trained, fixed, crops, quality)
+        gradient, (measures, updates) = grad(trained, fixed, crops, quality)
         norm = jnp.sqrt(sum(jnp.sum(g * g) for g in gradient.values()))
         # A step whose gradient is not finite changes nothing: one bad crop must not end a run.
         good = jnp.isfinite(norm)
-        shrink = jnp.where(good, jnp.minimum(1.0, training.clip / (norm + 1e-12)), 0.0)
+        shrink = jnp.minimum(1.0, training.clip / (norm + 1e-12)) if training.clip else 1.0
+        shrink = jnp.where(good, shrink, 0.0)
         t = number.astype(jnp.float32) + 1.0
         decay = jnp.minimum(training.ema, (1.0 + t) / (10.0 + t))
+        ema = state["ema"]
         new: dict[str, Params] = {"weights": dict(fixed), "adam_m": {}, "adam_v": {}, "ema": {}}
         for name, value in trained.items():
             g = jnp.where(good, gradient[name], 0.0) * shrink
             m = BETA1 * state["adam_m"][name] + (1 - BETA1) * g
-            v = BETA2 * state["adam_v"][name] + (1 - BETA2) * g * g
-            update = (m / (1 - BETA1**t)) / (jnp.sqrt(v / (1 - BETA2**t)) + EPSILON)
-            factor = training.fast if name.startswith(fast) else 1.0
+            v = training.beta2 * state["adam_v"][name] + (1 - training.beta2) * g * g
+            update = (m / (1 - BETA1**t)) / (jnp.sqrt(v / (1 - training.beta2**t)) + EPSILON)
+            factor = training.fast if name.startswith(networks.fast) else 1.0
             value = jnp.where(good, value - rate * factor * update, value)
             new["weights"][name] = value
             new["adam_m"][name], new["adam_v"][name] = m, v
-            new["ema"][name] = decay * state["ema"][name] + (1 - decay) * value
+            new["ema"][name] = decay * ema[name] + (1 - decay) * value
         new["ema"] |= fixed
+        for name, value in updates.items():
+            value = jnp.where(good, value, fixed[name])
+            new["weights"][name] = value
+            # Statistics of the averaged weights: the same average of the statistics.
+            new["ema"][name] = decay * ema[name] + (1 - decay) * value
         return new, jnp.concatenate([measures, jnp.full((count, 1), norm)], axis=1)
 
     return jax.jit(step, donate_argnums=0)
@@ -167,19 +138,20 @@ def fresh_state(networks: Networks, weights: dict[str, np.ndarray]) -> dict[str,
     }
 
 
-def make_evaluate(networks: Networks) -> Callable[..., np.ndarray]:
+def make_evaluate(networks: Networks, qualities: int) -> Callable[..., np.ndarray]:
     """(weights, pictures uint8 [n, s, s, 3]) -> [qualities, 3]: mean bpp, MS-SSIM, PSNR."""
 
     @jax.jit
     def one(params: Params, pictures: jax.Array, quality: jax.Array) -> jax.Array:
-        source, restored, bpp = networks.run(params, pictures, quality)
-        restored = jnp.round(jnp.clip(restored, 0.0, 1.0) * 255.0) / 255.0
+        result = networks.run(params, pictures, quality)
+        source = result.source
+        restored = jnp.round(jnp.clip(result.restored, 0.0, 1.0) * 255.0) / 255.0
         psnr = -10.0 * jnp.log10(jnp.maximum(losses.mse(source, restored), 1e-10))
-        return jnp.stack([bpp, losses.ms_ssim(source, restored), psnr], axis=1)
+        return jnp.stack([result.bpp, losses.ms_ssim(source, restored), psnr], axis=1)
 
     def evaluate(params: Params, pictures: np.ndarray, batch: int = 4) -> np.ndarray:
         out = []
-        for quality in range(len(networks.config.qualities)):
+        for quality in range(qualities):
             rows = [
                 np.asarray(one(params, part, jnp.full((len(part),), quality, jnp.int32)))
                 for part in (pictures[i : i + batch] for i in range(0, len(pictures), batch))

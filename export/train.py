@@ -3,7 +3,8 @@
 Runs on whatever device JAX finds. SIGTERM and SIGINT save and leave; --resume goes on from
 RUN/state.npz and repeats bit for bit what an unbroken run would have done when the schedule counts
 steps; with --seconds it follows the clock. --init starts a new run, with a fresh optimiser and its
-own schedule, from the averaged weights of any checkpoint, the committed float16 ones included.
+own schedule, from the averaged weights of any checkpoint, the committed float16 ones included;
+without --config it keeps that checkpoint's settings.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import keras
 import numpy as np
 
 from export import checkpoint as ckpt
-from export import data, step
+from export import data, losses, step
 from export.networks.edge import ConfigError
 from export.settings import Settings, Training, load_settings
 
@@ -52,11 +53,17 @@ class Stop:
 
 
 def learning_rate(training: Training, number: int, seconds: float) -> float:
-    """Linear warm-up, then a cosine over the steps or the seconds down to the floor."""
+    """Linear warm-up, then over the steps or the seconds a cosine down to the floor, or a
+    staircase that goes down to a tenth with every stair."""
     done = seconds / training.seconds if training.seconds else number / max(training.steps, 1)
-    cosine = 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+    done = min(done, 1.0)
+    if training.schedule == "staircase":
+        share = 0.1 ** min(int(done * training.stairs), training.stairs - 1)
+    else:
+        cosine = 0.5 * (1.0 + math.cos(math.pi * done))
+        share = training.floor + (1.0 - training.floor) * cosine
     warm = min(1.0, (number + 1) / max(training.warmup, 1))
-    return training.learning_rate * warm * (training.floor + (1.0 - training.floor) * cosine)
+    return training.learning_rate * warm * share
 
 
 def finished(training: Training, number: int, seconds: float) -> bool:
@@ -75,17 +82,19 @@ class Run:
         held = data.held_back(files, training.held_back, training.held_back_side)
         self.held = data.load_centres(held, training.held_back_side)
         kept = set(held)
-        self.pool = data.load_pool([f for f in files if f not in kept], training.crop)
-        self.networks = step.Networks(settings)
-        self.evaluate = step.make_evaluate(self.networks)
+        trained_on = [f for f in files if f not in kept]
+        self.pool = data.load_pool(trained_on, training.crop, training.scales)
+        self.networks = step.networks_of(settings)
+        self.evaluate = step.make_evaluate(self.networks, len(settings.network.qualities))
         self.number, self.seconds = 0, 0.0
         self.state: dict[str, step.Params] = {}
 
     def begin(self, init: str | None) -> None:
         """First weights: from scratch, or the averaged weights of a checkpoint."""
-        weights = step.start(self.networks, self.settings, self.pool)
-        if init is not None:
-            weights = self._matching(ckpt.load(init).averaged(), weights, init)
+        if init is None:
+            weights = self.networks.start(self.settings, self.pool)
+        else:
+            weights = step.matching(ckpt.load(init).averaged(), self.networks.weights(), init)
         self.state = step.fresh_state(self.networks, weights)
 
     def resume(self) -> None:
@@ -95,20 +104,12 @@ class Run:
             raise ckpt.CheckpointError(f"{self.out}: not a full checkpoint; use --init")
         want = self.networks.weights()
         for group in ("weights", "ema"):
-            self._matching(found.groups[group], want, str(self.out))
+            step.matching(found.groups[group], want, str(self.out))
         self.state = {
             group: {k: jnp.array(v) for k, v in values.items()}
             for group, values in found.groups.items()
         }
         self.number, self.seconds = int(found.meta["step"]), float(found.meta["seconds"])
-
-    def _matching(
-        self, weights: dict[str, np.ndarray], want: dict[str, np.ndarray], name: str
-    ) -> dict[str, np.ndarray]:
-        for path, value in want.items():
-            if path not in weights or weights[path].shape != value.shape:
-                raise ckpt.CheckpointError(f"checkpoint {name} does not fit the config: {path}")
-        return {path: weights[path] for path in want}
 
     def save(self) -> None:
         """Write state.npz."""
@@ -148,7 +149,7 @@ class Run:
         last_save = last_log = time.monotonic()
         pause = LOG_SECONDS
         since = time.monotonic()
-        sums, summed = np.zeros((len(training.lambdas), 5)), 0
+        sums, summed = np.zeros((len(training.lambdas), step.MEASURES)), 0
         pending: list[jax.Array] = []
         while not finished(training, self.number, self.seconds) and not stop.signal:
             if stop_at is not None and self.number >= stop_at:
@@ -183,17 +184,18 @@ class Run:
         self.log()
 
     def _print(self, sums: np.ndarray, count: int, rate: float) -> None:
-        mean = sums[:, 1:4] / np.maximum(sums[:, :1], 1.0)
+        mean = sums[:, 1:5] / np.maximum(sums[:, :1], 1.0)
         training = self.settings.training
         parts = [
             f"{q} {b:.3f} bpp {s:.4f} {-10 * math.log10(max(e, 1e-10)):.2f} dB"
-            for q, (b, s, e) in zip(self.settings.network.qualities, mean, strict=True)
+            for q, (b, s, e, _) in zip(self.settings.network.qualities, mean, strict=True)
         ]
-        distortion = (1 - mean[:, 1]) + training.mse_weight * mean[:, 2]
-        loss = float(np.mean(mean[:, 0] + np.asarray(training.lambdas) * distortion))
+        _, similarity, error, rate_term = mean.T
+        distortion = losses.distortion(training.distortion, training.mse_weight, similarity, error)
+        loss = float(np.mean(rate_term + np.asarray(training.lambdas) * distortion))
         print(
             f"step {self.number} {self.seconds:.0f} s rate {rate:.2e} loss {loss:.4f} "
-            f"norm {sums[0, 4] / count:.3f}: {'  '.join(parts)}",
+            f"norm {sums[0, 5] / count:.3f}: {'  '.join(parts)}",
             flush=True,
         )
 
@@ -201,7 +203,9 @@ class Run:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(prog="export.train", description=__doc__.splitlines()[0])
-    parser.add_argument("--config", required=True, help="JSON file, see export/configs")
+    parser.add_argument(
+        "--config", help="JSON file, see export/configs; default: as the checkpoint was trained"
+    )
     parser.add_argument("--data", required=True, nargs="+", metavar="DIR")
     parser.add_argument("--out", required=True, metavar="RUN", type=Path)
     parser.add_argument("--steps", type=int, help="horizon in steps, instead of the config's")
@@ -214,6 +218,19 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--init", metavar="CHECKPOINT", help="start from averaged weights")
     parser.add_argument("--release", metavar="FILE", help="also write the float16 weights there")
     return parser.parse_args(argv)
+
+
+def chosen(args: argparse.Namespace) -> Settings:
+    """Settings of the config file or, without one, of the checkpoint that is gone on from."""
+    if args.config is not None:
+        return load_settings(args.config)
+    source = args.out if args.resume else args.init
+    if source is None:
+        raise ConfigError("--config is needed, or a checkpoint: --init or --resume")
+    try:
+        return Settings.from_dict(ckpt.load(source).meta["settings"])
+    except ConfigError as error:
+        raise ConfigError(f"settings in {source}: {error}") from error
 
 
 def adjusted(settings: Settings, args: argparse.Namespace) -> Settings:
@@ -237,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if keras.backend.backend() != "jax":
             raise ConfigError("training needs KERAS_BACKEND=jax")
-        settings = adjusted(load_settings(args.config), args)
+        settings = adjusted(chosen(args), args)
         if not args.resume and (args.out / ckpt.NAME).exists():
             raise ConfigError(f"{args.out} already has a run; use --resume or another --out")
         stop = Stop()

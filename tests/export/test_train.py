@@ -144,9 +144,15 @@ def change(path: str, value: Any) -> dict[str, Any]:
         (change("training.rate", 1), "unknown key 'rate'"),
         (change("training.steps", -1), "training.steps: unusable value -1"),
         (change("training.batch", True), "training.batch: unusable value True"),
-        (change("training.crop", 160), "at least 161"),
-        (change("training.crop", 170), "not a multiple of the patch"),
+        (change("network.kind", "vgg"), "network.kind: 'vgg' is not one of edge"),
+        (change("training.crop", 56), "training.crop: MS-SSIM needs at least 64"),
+        (change("training.held_back_side", 160), "held_back_side: comparable MS-SSIM"),
+        (change("training.crop", 170), "not multiples of the patch"),
         (change("training.precision", "float8"), "'float8' is not known"),
+        (change("training.distortion", "lpips"), "'lpips' is not known"),
+        (change("training.schedule", "linear"), "'linear' is not known"),
+        (change("training.scales", [1.0, 0.0]), "training.scales: reduction factors above 0"),
+        (change("training.scales", []), "training.scales: reduction factors above 0"),
     ],
 )
 def test_bad_config(data: Any, message: str, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""The `edge` networks as a training step sees them; see family.py."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from export.data import Pool, sample_patches
+from export.family import Networks, Params, Result
+from export.networks import edge
+from export.networks.edge import ConfigError
+from export.settings import Settings
+
+SHIFT = 128.0 / 255.0
+PATCHES = 40000  # sampled for the principal components
+
+
+class EdgeNetworks(Networks):
+    """Encoder, decoder and context model of an `EdgeConfig`; the rate term is bits a pixel."""
+
+    fast = ("ctx_", "enc_gain", "dec_gain")
+
+    def __init__(self, settings: Settings) -> None:
+        config, precision = settings.network, settings.training.precision
+        self.config = config
+        self.stride = config.patch
+        self.encoder = edge.build_encoder(config, precision=precision)
+        self.decoder = edge.build_decoder(config, precision=precision)
+        self.context = edge.build_context(config)
+        self.models = [self.encoder, self.decoder, self.context]
+
+    def run(
+        self, params: Params, pictures: jax.Array, quality: jax.Array, training: bool = False
+    ) -> Result:
+        """One pass; latents are rounded with the gradient of the identity."""
+        centred = (pictures.astype(jnp.float32) - 128.0) / 255.0
+        patches = edge.to_patches(centred, self.config.patch)
+        latents = self.call(self.encoder, params, patches, quality)
+        latents = edge.straight_through_round(latents)
+        patches = self.call(self.decoder, params, latents, quality)
+        restored = edge.from_patches(patches, self.config.patch)
+        pixels = pictures.shape[1] * pictures.shape[2]
+        bpp = self.bits(params, latents, quality) / pixels
+        whole = jnp.round(latents)
+        zeros = jnp.mean(whole == 0, axis=(1, 2, 3))
+        return Result(centred + SHIFT, restored + SHIFT, bpp, bpp, whole, zeros, {})
+
+    def bits(self, params: Params, latents: jax.Array, quality: jax.Array) -> jax.Array:
+        """Ideal bits [n] of rounded latents [n, h, w, c]."""
+        distribution = self.call(self.context, params, latents, quality)
+        return jnp.sum(edge.bits(latents, distribution), axis=(1, 2, 3))
+
+    def start(self, settings: Settings, pool: Pool) -> dict[str, np.ndarray]:
+        """The principal components, and the context model fitted to their latents."""
+        config, training = self.config, settings.training
+        if config.folded:
+            raise ConfigError("network.folded: such a network starts from a checkpoint, --init")
+        patches = sample_patches(pool, PATCHES, config.patch, training.seed)
+        weights = self.weights()
+        weights |= edge.linear_start(config, patches, training.step, list(training.gains))
+        plain = patches @ weights["enc_linear/kernel"][0, 0] + weights["enc_linear/bias"]
+        weights |= edge.context_start([plain * gain for gain in training.gains])
+        return {k: np.asarray(v, np.float32) for k, v in weights.items()}
