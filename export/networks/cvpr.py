@@ -21,7 +21,7 @@ from keras import ops
 
 from export.networks.cvpr_context import bit_cost as bit_cost
 from export.networks.cvpr_context import build_context as build_context
-from export.networks.cvpr_layers import Centres
+from export.networks.cvpr_layers import Centres, glorot
 from export.networks.cvpr_layers import polyphase as polyphase
 from export.networks.edge import ConfigError
 
@@ -166,6 +166,7 @@ class _Layers:
             strides=stride,
             padding="same",
             use_bias=not self.batch_norm,
+            kernel_initializer=glorot,
             name=name,
             dtype=self.policy,
         )

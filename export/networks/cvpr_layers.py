@@ -11,6 +11,17 @@ from keras import ops
 CENTRE_RANGE = 2.0  # the centres start evenly spaced between -2 and 2
 
 
+def glorot(shape: tuple[int, ...], dtype: str | None = None) -> Any:
+    """Glorot's uniform start of a kernel [..., in, out] (or [..., out, in]), drawn by numpy.
+
+    Under JAX Keras's own compiles a program for each shape: a minute for a network on a busy
+    machine. `keras.utils.set_random_seed` seeds numpy's draws too.
+    """
+    fans = int(np.prod(shape[:-2])) * (shape[-2] + shape[-1])
+    limit = float(np.sqrt(6.0 / fans))
+    return ops.convert_to_tensor(np.random.uniform(-limit, limit, shape).astype(np.float32), dtype)
+
+
 class Centres(keras.layers.Layer):
     """Holds the quantiser's centres [L] as ``<name>/centres`` and passes its input through.
 
@@ -54,7 +65,7 @@ class MaskedConv3D(keras.layers.Layer):
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         full = (2, 3, 3, int(shape[-1] or 0), self.filters)
-        self.kernel = self.add_weight(name="kernel", shape=full, initializer="glorot_uniform")
+        self.kernel = self.add_weight(name="kernel", shape=full, initializer=glorot)
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def call(self, x: Any) -> Any:
