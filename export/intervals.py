@@ -101,6 +101,12 @@ def _add(_: onnx.NodeProto, x: Sequence[Interval]) -> Interval:
     return Interval(a.low + b.low, a.high + b.high, a.whole and b.whole)
 
 
+def _sum(node: onnx.NodeProto, x: Sequence[Interval]) -> Interval:
+    if len(x) != 2:
+        raise UnknownValueError("a float sum of other than two tensors")
+    return _add(node, x)
+
+
 def _negate(_: onnx.NodeProto, x: Sequence[Interval]) -> Interval:
     return Interval(-x[0].high, -x[0].low, x[0].whole)
 
@@ -216,6 +222,7 @@ def _dequantised(_: onnx.NodeProto, x: Sequence[Interval]) -> Interval:
 
 RULES: dict[str, Rule] = {
     "Add": _add,
+    "Sum": _sum,
     "Sub": _subtract,
     "Mul": _multiply,
     "Div": _divide,
@@ -244,7 +251,15 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Equal", "Not", "And", "Or", "Xor"), _comparison),
 }
 
-ROUNDS = ("Add", "Sub", "Mul", "Div", "Cast", "DequantizeLinear")  # in floats, but not in integers
+ROUNDS = (
+    "Add",
+    "Sum",
+    "Sub",
+    "Mul",
+    "Div",
+    "Cast",
+    "DequantizeLinear",
+)  # in floats, but not in integers
 INTEGERS = {
     TensorProto.INT8,
     TensorProto.UINT8,

@@ -12,6 +12,8 @@ Prints one line a graph; the status is 1 if one is not proved. What is shown of 
   sum |w| + |zero point * sum w| + |bias| < 2**31, likewise the integer arithmetic behind them.
 - No sum of floats. A Conv or MatMul between DequantizeLinear and QuantizeLinear is an integer
   product only where onnxruntime will fuse it (`export.products`).
+- An Add that onnxruntime fuses between quantised tensors has scales that every processor's kernel
+  adds without rounding (`export.additions`).
 - Every other operation is integer, or elementwise as IEEE 754 has it, or moves values about
   (`export.intervals`). No ConvTranspose, no operations of other domains, no external data.
 """
@@ -30,7 +32,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export import intervals, products
+from export import additions, intervals, products
 from export.intervals import Interval, UnknownValueError
 from export.products import Graph, Operands, UnprovedError
 
@@ -138,6 +140,10 @@ class _Walk:
             return None
         if kind == "ReduceSum":
             return self._small_sum(node)
+        if kind == "Add" and additions.is_quantised(self.graph, node):
+            additions.require_exact(self.graph, node)
+        if kind == "Mul" and additions.is_quantised(self.graph, node):
+            raise UnprovedError("fused to QLinearMul, not known to be exact on every processor")
         if kind == "ConvTranspose":
             raise UnprovedError("its sums differ between versions of onnxruntime")
         if kind in FLOAT_SUMS:
