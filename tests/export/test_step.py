@@ -1,0 +1,113 @@
+"""One training step: both losses lower their own measure, a bad gradient changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import tiny_settings
+
+
+def picture(side: int = 64) -> np.ndarray:
+    """A picture of waves, an edge and some noise, uint8 [side, side, 3]."""
+    y, x = np.mgrid[0:side, 0:side].astype(float)
+    planes = [
+        128 + 90 * np.sin(x / 7) * np.cos(y / 5),
+        np.where(x + y > side, 200, 60) + x / 3,
+        128 + np.random.default_rng(3).normal(0, 30, x.shape),
+    ]
+    return np.clip(np.stack(planes, -1), 0, 255).astype(np.uint8)
+
+
+def one_quality(**training: Any) -> Any:
+    """The tiny edge settings with one quality, crops of 64."""
+    from export.settings import Settings
+
+    data = tiny_settings()
+    data["network"]["qualities"] = ["A"]
+    base = {"crop": 64, "batch": 2, "lambdas": [5000], "gains": [1], "scales": [1]}
+    data["training"] |= base | training
+    return Settings.from_dict(data)
+
+
+@pytest.mark.parametrize("distortion", ["msssim", "mse"])
+def test_loss_lowers_its_own_measure(distortion: str) -> None:
+    """On one picture that is the whole crop; lambda is so large that distortion is all."""
+    import jax.numpy as jnp
+
+    from export import data, step
+
+    settings = one_quality(distortion=distortion, mse_weight=0.0)
+    array = picture()
+    pool = data.Pool(array.reshape(-1), np.array([[0, 64, 64]], np.int32), np.ones(1, np.float32))
+    networks = step.networks_of(settings)
+    state = step.fresh_state(networks, networks.start(settings, pool))
+    advance = step.make_step(networks, settings)
+    resident = tuple(jnp.asarray(v) for v in (pool.pixels, pool.table, pool.weights))
+    rows = []
+    for number in range(100):
+        state, measures = advance(state, resident, jnp.int32(number), jnp.float32(1e-3))
+        rows.append(np.asarray(measures)[0])
+    count, _, similarity, error, _, norm = np.array(rows).T
+    assert (count == 2).all()
+    assert np.isfinite(norm).all()
+    loss = error if distortion == "mse" else 1 - similarity / 2
+    assert loss[-3:].mean() < 0.85 * loss[:3].mean()
+
+    # A weight that makes the gradient infinite: every other weight stays as it is.
+    state["weights"]["dec_tail/bias"] = jnp.full_like(state["weights"]["dec_tail/bias"], 3e38)
+    before = {k: np.asarray(v) for k, v in state["weights"].items()}
+    state, measures = advance(state, resident, jnp.int32(100), jnp.float32(1e-3))
+    assert not np.isfinite(np.asarray(measures)[0, 5])
+    for name, value in state["weights"].items():
+        np.testing.assert_array_equal(np.asarray(value), before[name], err_msg=name)
+
+
+def test_pool_has_the_copies_that_hold_a_crop(tmp_path: Path) -> None:
+    from export import data
+
+    large, small = tmp_path / "large.png", tmp_path / "small.png"
+    Image.fromarray(picture(128)).save(large)
+    Image.fromarray(picture(80)).save(small)
+    pool = data.load_pool([large, small], 64, (1.0, 0.75, 0.5))
+    assert [tuple(row[1:]) for row in pool.table] == [(128, 128), (96, 96), (64, 64), (80, 80)]
+    np.testing.assert_array_equal(pool.pixels[: 128 * 128 * 3].reshape(128, 128, 3), picture(128))
+    # a reduced copy is a smooth one, not every other pixel: the noisy plane has less contrast
+    half = pool.pixels[pool.table[2, 0] : pool.table[3, 0]].reshape(64, 64, 3)
+    assert half[..., 2].std() < 0.7 * picture(128)[..., 2].std()
+    assert pool.pixels.size == pool.table[3, 0] + 80 * 80 * 3
+    assert pool.weights.sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_schedules() -> None:
+    from export.settings import Training
+    from export.train import learning_rate
+
+    base = Training(learning_rate=1.0, warmup=0, steps=90, floor=0.01)
+    rates = [learning_rate(base, n, 0) for n in range(91)]
+    assert rates[0] == 1
+    assert rates[90] == pytest.approx(0.01)
+    assert rates[45] == pytest.approx(0.505)
+    stairs = dataclasses.replace(base, schedule="staircase", stairs=3)
+    rates = [learning_rate(stairs, n, 0) for n in (0, 29, 30, 59, 60, 89, 90)]
+    np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    clock = dataclasses.replace(stairs, seconds=10.0)
+    assert learning_rate(clock, 5, 9.0) == pytest.approx(0.01)
+
+
+def test_folded_network_needs_a_checkpoint() -> None:
+    from export import data, step
+    from export.networks.edge import ConfigError
+    from export.settings import Settings
+
+    raw = one_quality().to_dict()
+    raw["network"]["folded"] = True
+    settings = Settings.from_dict(raw)
+    networks = step.networks_of(settings)
+    with pytest.raises(ConfigError, match="--init"):
+        networks.start(settings, data.Pool(*(np.zeros(0),) * 3))
