@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from small_graphs import behind_sums, conv, make, optimised, run, sums  # noqa: E402
 
-from export import additions, intervals, overflow  # noqa: E402
+from export import intervals, overflow  # noqa: E402
 
 SHIPPED = sorted((ROOT / "edgecomp" / "models").glob("*/*.int8.onnx"))
 FROZEN = sorted((ROOT / "tests" / "data" / "models").glob("*/*.int8.onnx"))
@@ -28,75 +28,6 @@ SATURATING = ROOT / "tests" / "data" / "models" / "saturating.onnx"
 FUSED_ADDITIONS = pytest.mark.xfail(raises=overflow.OverflowProofError, reason="has QLinearAdd")
 INTEGER_KINDS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 FLOAT_KINDS = ("Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "MatMulIntegerToFloat")
-
-
-def make(nodes: list[Any], constants: dict[str, Any], kind: int = TensorProto.UINT8) -> Any:
-    """A graph from uint8 x [1, 3, H, W] to ``y``."""
-    used = {name for node in nodes for name in node.input}
-    tensors = [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items() if k in used]
-    x = helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 3, "H", "W"])
-    y = helper.make_tensor_value_info("y", kind, ["n", "c", "h", "w"])
-    graph = helper.make_graph(nodes, "g", [x], [y], tensors)
-    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=domains)
-    model.ir_version = 8
-    return model
-
-
-def conv(behind: tuple[Any, ...] = (), end: str = "r", **changes: Any) -> Any:
-    """DequantizeLinear, a 3x3 Conv named "conv" to ``a``, ``behind``, QuantizeLinear of ``end``."""
-    rng = np.random.default_rng(5)
-    constants = {
-        "x_scale": np.float32(0.01),
-        "x_zero": np.uint8(3),
-        "w": rng.integers(-64, 64, (4, 3, 3, 3)).astype(np.int8),
-        "w_scale": np.full(4, 0.02, np.float32),
-        "w_zero": np.zeros(4, np.int8),
-        "b": np.arange(-2, 2, dtype=np.int32) * 400,
-        "b_scale": np.full(4, 0.01 * 0.02, np.float32),
-        "b_zero": np.zeros(4, np.int32),
-        "y_scale": np.float32(0.05),
-        "y_zero": np.uint8(0),
-        "zero": np.float32(0),
-        "six": np.float32(6),
-        "half": np.float32(0.5),
-    } | changes
-    node = helper.make_node
-    nodes = [
-        node("DequantizeLinear", ["x", "x_scale", "x_zero"], ["xf"]),
-        node("DequantizeLinear", ["w", "w_scale", "w_zero"], ["wf"], axis=0),
-        node("DequantizeLinear", ["b", "b_scale", "b_zero"], ["bf"], axis=0),
-        node("Conv", ["xf", "wf", "bf"], ["a"], name="conv", pads=[1, 1, 1, 1]),
-        *behind,
-        node("QuantizeLinear", [end if behind else "a", "y_scale", "y_zero"], ["y"]),
-    ]
-    return make(nodes, constants)
-
-
-def sums(weights: np.ndarray, *behind: Any, zero: int = 128, **constants: Any) -> Any:
-    """ConvInteger of x with int8 ``weights`` to ``s``, then nodes that end in int32 ``y``."""
-    last = "s" if behind else "y"
-    product = helper.make_node("ConvInteger", ["x", "w", "x_zero"], [last], name="product")
-    values = {"w": weights, "x_zero": np.uint8(zero), **constants}
-    return make([product, *behind], values, TensorProto.INT32)
-
-
-def optimised(model: Any, folder: Path) -> Counter[str]:
-    """How many nodes of each kind onnxruntime is left with after its optimisations."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # it warns that such a file is for this machine only
-    options.optimized_model_filepath = str(folder / "optimised.onnx")
-    onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
-
-
-def run(model: Any, x: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return np.asarray(session.run(None, {"x": x})[0])
 
 
 def reason(model: Any) -> str:
@@ -191,69 +122,6 @@ BROKEN = {
         "conv (Conv): a float sum: input 0 is not dequantised",
     ),
 }
-
-
-def addition(
-    kind: str, scales: tuple[float, float, float], zeros: tuple[int, int, int] = (7, 131, 90)
-) -> Any:
-    """Bytes x and their transpose, added as quantised tensors; both have 256 rows and columns."""
-    node = helper.make_node
-    constants = {f"s{i}": np.float32(s) for i, s in enumerate(scales)}
-    constants |= {f"z{i}": np.uint8(z) for i, z in enumerate(zeros)}
-    nodes = [
-        node("Transpose", ["x"], ["t"], perm=[0, 1, 3, 2]),
-        node("DequantizeLinear", ["x", "s0", "z0"], ["a"]),
-        node("DequantizeLinear", ["t", "s1", "z1"], ["b"]),
-        node(kind, ["a", "b"], ["c"], name="added"),
-        node("QuantizeLinear", ["c", "s2", "z2"], ["y"]),
-    ]
-    return make(nodes, constants)
-
-
-EXACT = (1.0, 1229 / 4096, 1.0)
-INEXACT = {
-    "trained": (0.0139069, 0.00696622, 0.0151701),
-    "halves": (0.5, 0.25, 0.5),  # 1 * a + 1/2 * b: to even on x86, away from zero on ARM
-    "too fine": (1.0, 1229 / 2**16, 1.0),
-    "out of range": (1.0, 2.0**-15, 1.0),
-}
-
-
-@pytest.mark.parametrize("scales", INEXACT.values(), ids=INEXACT)
-def test_fused_additions_that_processors_round_differently(
-    scales: tuple[float, float, float], tmp_path: Path
-) -> None:
-    model = addition("Add", scales)
-    assert optimised(model, tmp_path)["QLinearAdd"] == 1
-    assert "added (Add): scales" in str(overflow.examine(model).findings[0])
-    assert additions.unfuse(model) == 1
-    assert not optimised(model, tmp_path)["QLinearAdd"]
-    assert [str(f) for f in overflow.examine(model).findings] == [NO_PRODUCTS]
-
-
-@pytest.mark.parametrize("scales", [EXACT, (0.7, 0.7, 0.7)], ids=["1229/4096", "equal"])
-def test_fused_additions_that_are_exact(scales: tuple[float, float, float], tmp_path: Path) -> None:
-    zeros = (7, 131, 90)
-    model = addition("Add", scales, zeros)
-    assert optimised(model, tmp_path)["QLinearAdd"] == 1
-    assert [str(f) for f in overflow.examine(model).findings] == [NO_PRODUCTS]
-    x = np.broadcast_to(np.arange(256, dtype=np.uint8), (1, 3, 256, 256)).copy()
-    found = run(model, x)[0, 0]
-    ratios = [round(4096 * s / scales[2]) for s in scales[:2]]
-    a, b = (np.arange(256) - zero for zero in zeros[:2])
-    whole = ratios[0] * a[None, :] + ratios[1] * b[:, None]  # in 1/4096
-    assert not np.any(whole % 4096 == 2048)
-    assert np.array_equal(found, np.clip((whole + 2048) // 4096 + zeros[2], 0, 255))
-
-
-def test_fused_products_are_not_proved() -> None:
-    assert "fused to QLinearMul" in reason(addition("Mul", EXACT))
-
-
-def behind_sums(*nodes: Any, kind: int = TensorProto.UINT8, **constants: Any) -> Any:
-    """x in floats as ``f``, then nodes that end in ``y``."""
-    cast = helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT)
-    return make([cast, *nodes], constants, kind)
 
 
 KERNEL = np.ones((3, 2, 2, 2), np.float32)
