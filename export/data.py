@@ -95,6 +95,21 @@ def load_pool(files: list[Path], crop: int, scales: Sequence[float] = (1.0,)) ->
     )
 
 
+def spread(folders: list[str], count: int, multiple: int, side: int = 512) -> list[np.ndarray]:
+    """uint8 [1, H, W, 3] each: the middles of ``count`` pictures spread evenly over the sorted
+    names, sides multiples of ``multiple`` up to ``side``. Ranges are calibrated on them."""
+    files = list_pictures(folders)
+    out = []
+    for path in files[:: max(1, len(files) // count)][:count]:
+        picture = read_picture(path)
+        height, width = (min(s, side) // multiple * multiple for s in picture.shape[:2])
+        if not height or not width:
+            raise DataError(f"{path} is smaller than {multiple}x{multiple} pixels")
+        top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+        out.append(np.ascontiguousarray(picture[None, top : top + height, left : left + width]))
+    return out
+
+
 def load_centres(files: list[Path], side: int) -> np.ndarray:
     """uint8 [n, side, side, 3]: the middle of each picture."""
     out = []

@@ -1,13 +1,17 @@
-"""The `edge` network: a linear transform of 8x8 patches plus residual trunks on the 1/8 grid.
+"""The `edge` network: a gated linear transform of 8x8 patches plus residual trunks on the 1/8 grid.
 
 Encoder and decoder work on patches [n, h, w, 192], the values of each 8x8 RGB patch in the order
 (row, column, colour), scaled as (byte - 128) / 255; `to_patches` and `from_patches` convert.
 The linear path starts as the principal components of such patches, so the codec works before the
-first training step. One network serves several qualities: a trained gain per latent channel and
-a trained bias behind the first convolution of each trunk. `fold` turns both, and the factor of
-the residual blocks, into plain weights of the same builder with a `folded` config of one quality:
-what is pruned, quantised and exported. A ``quantised`` config trains that with the roundings of
-the int8 graphs in the loop (`networks/fakequant.py`).
+first training step. Each trunk also gives a gate per latent channel and position, which multiplies
+the latents: the encoder spends fewer levels where contrast hides errors, the decoder undoes it.
+MS-SSIM asks for just that, and sums of ReLUs learn products slowly.
+
+One network serves several qualities: a trained gain per latent channel and a trained bias behind
+the first convolution of each trunk. `fold` turns both, and the factor of the residual blocks, into
+plain weights of the same builder with a `folded` config of one quality: what is pruned, quantised
+and exported. A ``quantised`` config trains that with the roundings of the int8 graphs in the loop
+(`networks/fakequant.py`).
 """
 
 from __future__ import annotations
@@ -19,10 +23,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from export.networks.fakequant import ByteRange, FakeQuant, QuantConv
+from export.networks.fakequant import ByteRange, FakeQuant, QuantConv, straight
 from export.networks.layers import Conv, QualityTable
 
 RESIDUAL = 0.2  # factor of a residual block's branch: keeps deep trunks near the identity at start
+GATE = (0.125, 8.0)  # limits of what a gate multiplies by
+COARSE, FINE = 2.0, 0.0625  # steps of the two bytes in which int8 decoders hold gated latents
 LOG_SCALE = (-3.2, 5.0)  # of the logistic distributions: a certain zero costs 1e-4 bits at -3.2
 
 
@@ -135,13 +141,21 @@ def from_patches(patches: Any, patch: int = 8) -> Any:
     return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (n, rows * patch, cols * patch, 3))
 
 
+def encoder_input(config: EdgeConfig, picture: np.ndarray) -> np.ndarray:
+    """uint8 [n, H, W, 3] -> float32 [n, H/8, W/8, 192], as the encoder takes it."""
+    centred = (picture.astype(np.float32) - 128.0) / 255.0
+    return np.asarray(to_patches(centred, config.patch))
+
+
 class _Trunk:
     """Builds the layers of one trunk. In a quantised network every convolution but the last has
-    7-bit weights and every activation is rounded to a byte; the last one is part of the exact
-    integer product (export/quantise.py), whose 14 bits need no imitation."""
+    7-bit weights and every activation is rounded to a byte, all along the residual stream with
+    one scale; the last convolution is part of the exact integer product (export/quantise.py),
+    whose 14 bits need no imitation."""
 
     def __init__(self, config: EdgeConfig, name: str, policy: str) -> None:
-        self.name, self.policy, self.quantised = name, policy, config.quantised
+        self.name, self.quantised = name, config.quantised
+        self.policy = "float32" if config.quantised else policy
         self.nq = 0 if config.folded else len(config.qualities)
 
     def conv(self, x: Any, source: Any, filters: int, name: str, size: int, init: float) -> Any:
@@ -151,30 +165,36 @@ class _Trunk:
             return QuantConv(filters, size, source=source, **options)(x)
         return Conv(filters, size, **options)(x)
 
-    def act(self, x: Any, name: str) -> tuple[Any, Any]:
+    def act(self, x: Any, name: str, shared: str = "") -> tuple[Any, Any]:
         """The activation as the next layers see it, and the description of its bytes."""
         if not self.quantised:
             return x, None
-        layer = FakeQuant(name=f"{self.name}_{name}_bytes", dtype=self.policy)
+        layer = FakeQuant(shared, name=f"{self.name}_{name}_bytes", dtype=self.policy)
         return layer(x), layer
 
-    def build(self, x: Any, source: Any, quality: Any, trunk: Trunk, out: int) -> Any:
-        """Head convolution, residual bottleneck blocks, tail convolution that starts at zero."""
+    def build(
+        self, x: Any, source: Any, quality: Any, trunk: Trunk, out: int, gates: int
+    ) -> tuple[Any, Any]:
+        """Residual and factors of the gates, float32: head convolution, residual bottleneck
+        blocks, and a convolution to both that starts at zero, so that the factors start at one."""
         h = self.conv(x, source, trunk.width, "head", trunk.head, 0.7)
         if quality is not None:
             table = QualityTable(self.nq, name=f"{self.name}_rate_bias", dtype=self.policy)
             h = table([h, quality])
-        h, source = self.act(ops.relu(h), "head")
+        h, source = self.act(ops.relu(h), "head", "stream")
         for i, (reduced, inner) in enumerate(trunk.blocks):
             t = self.conv(h, source, reduced, f"block{i}_reduce", 1, 1.0)
             t, at = self.act(ops.relu(t), f"block{i}_reduce")
             t = self.conv(t, at, inner, f"block{i}_conv", 3, 1.0)
             t, at = self.act(ops.relu(t), f"block{i}_conv")
             t = self.conv(t, at, trunk.width, f"block{i}_expand", 1, 1.0)
-            t, _ = self.act(t, f"block{i}_expand")
-            h, source = self.act(h + (t if quality is None else RESIDUAL * t), f"block{i}")
-        tail = Conv(out, trunk.tail, init="zeros", name=f"{self.name}_tail", dtype=self.policy)
-        return tail(h)
+            t, _ = self.act(t, f"block{i}_expand", "stream")
+            h = h + (t if quality is None else RESIDUAL * t)
+            h, source = self.act(h, f"block{i}", "stream")
+        name = f"{self.name}_tail"
+        tail = Conv(out + gates, trunk.tail, init="zeros", name=name, dtype=self.policy)
+        ends = ops.cast(tail(h), "float32")
+        return ends[..., :out], ops.clip(ends[..., out:] + 1.0, *GATE)
 
 
 def _inputs(config: EdgeConfig, channels: int, name: str) -> tuple[Any, Any]:
@@ -191,8 +211,9 @@ def build_encoder(config: EdgeConfig, *, precision: str = "float32") -> keras.Mo
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     x, quality = _inputs(config, config.values, "patches")
     trunk, pixels = _Trunk(config, "enc", policy), ByteRange(1 / 255, 128)
-    residual = trunk.build(x, pixels, quality, config.encoder, config.latents)
-    y = Conv(config.latents, 1, name="enc_linear")(x) + ops.cast(residual, "float32")
+    c = config.latents
+    residual, factors = trunk.build(x, pixels, quality, config.encoder, c, c)
+    y = Conv(c, 1, name="enc_linear")(x) * factors + residual
     if quality is not None:
         y = QualityTable(len(config.qualities), "exp", name="enc_gain")([y, quality])
     y = ops.clip(y, -float(config.clamp), float(config.clamp))
@@ -207,8 +228,12 @@ def build_decoder(config: EdgeConfig, *, precision: str = "float32") -> keras.Mo
     if quality is not None:
         y = QualityTable(len(config.qualities), "exp", name="dec_gain")([x, quality])
     trunk = _Trunk(config, "dec", policy)
-    residual = trunk.build(y, ByteRange(1.0, 128), quality, config.decoder, config.values)
-    z = Conv(config.values, 1, name="dec_linear")(y) + ops.cast(residual, "float32")
+    symbols, c = ByteRange(1.0, 128), config.latents
+    residual, factors = trunk.build(y, symbols, quality, config.decoder, config.values, c)
+    y = y * factors
+    if config.quantised:
+        y = straight(y, ops.round(y / FINE) * FINE)
+    z = Conv(config.values, 1, name="dec_linear")(y) + residual
     return keras.Model(x if quality is None else [x, quality], z, name="decoder")
 
 
@@ -353,9 +378,9 @@ def fold(
         for name, value in w.items():
             if name.endswith("/table"):
                 w[name] = value[quality : quality + 1]
-    for name in ("enc_linear", "enc_tail"):
-        w[f"{name}/kernel"] *= gain
-        w[f"{name}/bias"] *= gain
+    for name in ("enc_linear", "enc_tail"):  # of the tail, what is added; the gates stay
+        for part in ("kernel", "bias"):
+            w[f"{name}/{part}"][..., : config.latents] *= gain
     for name in ("dec_linear", "dec_head"):
         w[f"{name}/kernel"] *= inverse[:, None]
     name = config.qualities[quality]

@@ -21,6 +21,7 @@ from export.networks.layers import Conv
 
 LIMIT = 64  # weights are integers from -LIMIT to LIMIT
 TOP = 255  # of a byte
+BIAS_LIMIT = 2.0**22  # of a bias as a whole number, far beyond any that matters
 
 
 class Bytes(Protocol):
@@ -40,13 +41,6 @@ class ByteRange:
     zero: int
 
 
-def byte_range(low: float, high: float) -> tuple[float, int]:
-    """(scale, zero) of bytes that hold [low, high] and have an exact zero, as float32 and int."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = np.float32(max(high - low, 1e-6) / TOP)
-    return float(scale), int(np.clip(np.round(-low / float(scale)), 0, TOP))
-
-
 def straight(x: Any, value: Any) -> Any:
     """``value``, with the gradient of ``x``."""
     return x + ops.stop_gradient(value - x)
@@ -54,7 +48,15 @@ def straight(x: Any, value: Any) -> Any:
 
 class FakeQuant(keras.layers.Layer):
     """Rounds to the bytes of a fixed range. Weight ``range``: (scale, zero); scale 0 passes
-    everything unchanged, which is how a network is run to find its ranges."""
+    everything unchanged, which is how a network is run to find its ranges.
+
+    ``shared`` names the layers of a network that have one scale: sums of such bytes are sums of
+    integers, exact whatever instructions a processor adds them with.
+    """
+
+    def __init__(self, shared: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shared = shared
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         self.range = self.add_weight(
@@ -69,39 +71,51 @@ class FakeQuant(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         scale, zero = self.range[0], self.range[1]
         step = ops.where(scale > 0, scale, 1.0)
-        wide = ops.cast(x, "float32")
-        low, high = -zero * step, (TOP - zero) * step
-        inside = ops.clip(wide, low, high)
-        rounded = ops.clip(ops.round(wide / step) + zero, 0.0, float(TOP))
-        value = straight(inside, (rounded - zero) * step)
-        return ops.cast(ops.where(scale > 0, value, wide), self.compute_dtype)
+        inside = ops.clip(x, -zero * step, (TOP - zero) * step)
+        rounded = ops.clip(ops.round(x / step) + zero, 0.0, float(TOP))
+        return ops.where(scale > 0, straight(inside, (rounded - zero) * step), x)
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return shape
 
 
 class QuantConv(Conv):
-    """`Conv` with the weights and biases of an int8 graph. ``source`` describes its input."""
+    """`Conv` with the integer arithmetic of an int8 graph. ``source`` describes its input.
+
+    Inputs, weights and bias are whole numbers in float32, whose sums below 2^24 are exact: the
+    network rounds where the graph does, and not only about there.
+    """
 
     def __init__(self, *args: Any, source: Bytes, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._source = source
 
-    def quantised_weights(self) -> tuple[Any, Any]:
-        """Kernel and bias as the int8 graph has them, in float32, with gradients."""
-        kernel = ops.cast(self.kernel, "float32")
-        peak = ops.max(ops.abs(kernel), axis=(0, 1, 2))
-        step = ops.stop_gradient(ops.maximum(peak, 1e-9)) / float(LIMIT)
-        kernel = straight(kernel, ops.clip(ops.round(kernel / step), -LIMIT, LIMIT) * step)
-        # a network run to find its ranges has scale 0: its biases stay as they are
-        quantum = step * self._source.scale
-        known = ops.where(quantum > 0, quantum, 1.0)
-        bias = ops.cast(self.bias, "float32")
-        rounded = ops.where(quantum > 0, ops.round(bias / known) * known, bias)
-        return kernel, straight(bias, rounded)
+    def given(self) -> tuple[Any, Any]:
+        """Kernel and bias as the input's bytes meet them."""
+        return self.kernel, self.bias
+
+    def whole(self) -> tuple[Any, Any, Any, Any]:
+        """Kernel and bias in whole numbers, and the values of one step of input and kernel."""
+        kernel, bias = self.given()
+        scale = ops.convert_to_tensor(self._source.scale, "float32")
+        known = ops.where(scale > 0, scale, 1.0)  # scale 0: a run to find the ranges
+        peak = ops.maximum(ops.max(ops.abs(kernel), axis=(0, 1, 2)), 1e-9)
+        # A bias beside next to no kernel sets the step: as a whole number it must fit its type.
+        least = ops.abs(bias) / (known * BIAS_LIMIT)
+        step = ops.stop_gradient(ops.maximum(peak / float(LIMIT), least))
+        kernel = kernel / step
+        kernel = straight(kernel, ops.clip(ops.round(kernel), -LIMIT, LIMIT))
+        bias = bias / (known * step)
+        bias = straight(bias, ops.where(scale > 0, ops.round(bias), bias))
+        return kernel, bias, known, step
 
     def call(self, x: Any) -> Any:
-        kernel, bias = self.quantised_weights()
-        return self.convolve(x, ops.cast(kernel, self.compute_dtype)) + ops.cast(
-            bias, self.compute_dtype
-        )
+        kernel, bias, scale, step = self.whole()
+        x = x / scale
+        x = straight(x, ops.where(self._source.scale > 0, ops.round(x), x))
+        return (self.convolve(x, kernel) + bias) * (scale * step)
+
+    def rounded_weights(self) -> dict[str, np.ndarray]:
+        """Kernel and bias by path, as the multiples that `call` computes with."""
+        kernel, bias, scale, step = (np.asarray(value) for value in self.whole())
+        return {self.kernel.path: kernel * step, self.bias.path: bias * (scale * step)}
