@@ -16,7 +16,7 @@ import numpy as np
 from export.data import Pool
 from export.family import Networks, Params, Result
 from export.networks import cvpr
-from export.settings import Settings
+from export.settings import Training
 
 CENTRES = "enc_centres/centres"
 
@@ -26,9 +26,8 @@ class CvprNetworks(Networks):
 
     fast = ("ctx_",)
 
-    def __init__(self, settings: Settings) -> None:
-        config, precision = settings.network, settings.training.precision
-        self.config, self.training = config, settings.training
+    def __init__(self, config: cvpr.CvprConfig, training: Training) -> None:
+        self.config, self.training, precision = config, training, training.precision
         self.encoder = cvpr.build_encoder(config, precision=precision)
         self.decoder = cvpr.build_decoder(config, precision=precision)
         self.context = cvpr.build_context(config)
@@ -39,7 +38,7 @@ class CvprNetworks(Networks):
             if path.startswith(("enc_", "dec_")) and path.endswith("/kernel")
         )
         # bits a symbol at the target: C symbols stand for stride^2 pixels
-        self.target = settings.training.bpp_target * config.stride**2 / config.bottleneck
+        self.target = training.bpp_target * config.stride**2 / config.bottleneck
 
     def run(
         self, params: Params, pictures: jax.Array, quality: jax.Array, training: bool = False
@@ -89,6 +88,6 @@ class CvprNetworks(Networks):
         training = self.training
         return 0.5 * (training.weight_decay * kernels + training.centres_decay * centres)
 
-    def start(self, settings: Settings, pool: Pool) -> dict[str, np.ndarray]:
+    def start(self, pool: Pool) -> dict[str, np.ndarray]:
         """Random kernels; the centres evenly spaced."""
         return self.weights()

@@ -10,7 +10,7 @@ from export.data import Pool, sample_patches
 from export.family import Networks, Params, Result
 from export.networks import edge
 from export.networks.edge import ConfigError
-from export.settings import Settings
+from export.settings import Training
 
 SHIFT = 128.0 / 255.0
 PATCHES = 40000  # sampled for the principal components
@@ -21,10 +21,8 @@ class EdgeNetworks(Networks):
 
     fast = ("ctx_", "enc_gain", "dec_gain")
 
-    def __init__(self, settings: Settings) -> None:
-        config, precision = settings.network, settings.training.precision
-        self.config = config
-        self.stride = config.patch
+    def __init__(self, config: edge.EdgeConfig, training: Training) -> None:
+        self.config, self.training, precision = config, training, training.precision
         self.encoder = edge.build_encoder(config, precision=precision)
         self.decoder = edge.build_decoder(config, precision=precision)
         self.context = edge.build_context(config)
@@ -51,9 +49,9 @@ class EdgeNetworks(Networks):
         distribution = self.call(self.context, params, latents, quality)
         return jnp.sum(edge.bits(latents, distribution), axis=(1, 2, 3))
 
-    def start(self, settings: Settings, pool: Pool) -> dict[str, np.ndarray]:
+    def start(self, pool: Pool) -> dict[str, np.ndarray]:
         """The principal components, and the context model fitted to their latents."""
-        config, training = self.config, settings.training
+        config, training = self.config, self.training
         if config.folded:
             raise ConfigError("network.folded: such a network starts from a checkpoint, --init")
         patches = sample_patches(pool, PATCHES, config.patch, training.seed)

@@ -17,7 +17,6 @@ import keras
 import numpy as np
 
 from export.data import Pool
-from export.settings import Settings
 
 Params = dict[str, jax.Array]
 
@@ -35,9 +34,8 @@ class Result(NamedTuple):
 
 
 class Networks(ABC):
-    """The networks of one family, built from the settings."""
+    """The networks of one family, built from its config and the training's numbers."""
 
-    stride: int  # sides of pictures must be multiples of it
     fast: tuple[str, ...]  # starts of the weights whose learning rate is times `training.fast`
     models: list[keras.Model]
 
@@ -85,5 +83,5 @@ class Networks(ABC):
         return jnp.zeros(())
 
     @abstractmethod
-    def start(self, settings: Settings, pool: Pool) -> dict[str, np.ndarray]:
+    def start(self, pool: Pool) -> dict[str, np.ndarray]:
         """First weights of a run from scratch."""

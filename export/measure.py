@@ -7,7 +7,8 @@ pictures): of the float network; with --models, of DIR/A, DIR/B ... in both prec
 onnxruntime, with the milliseconds of a pass. --fit finds the position between the trained
 qualities at which the float network's MS-SSIM is as asked, --at measures at one. Sides are cut to
 multiples of the stride. The last figure is the share of latents that are zero or, of a `cvpr`
-network, masked out by its importance map.
+network, masked out by its importance map; those cost nothing there, and the map itself counts with
+the entropy of its levels.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import onnxruntime
 
 from export import checkpoint, data, losses, step
 from export.edge_run import EdgeNetworks
+from export.family import Params
 from export.networks import edge
 from export.settings import Settings
 
@@ -49,7 +51,7 @@ class Meter:
         self._compare = jax.jit(compare)
 
     def _float(
-        self, params: step.Params, picture: jax.Array, quality: jax.Array
+        self, params: Params, picture: jax.Array, quality: jax.Array
     ) -> tuple[jax.Array, ...]:
         result = self.networks.run(params, picture, quality)
         restored = jnp.round(jnp.clip(result.restored, 0.0, 1.0) * 255.0)

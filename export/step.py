@@ -20,6 +20,7 @@ from export.checkpoint import CheckpointError
 from export.cvpr_run import CvprNetworks
 from export.edge_run import EdgeNetworks
 from export.family import Networks, Params
+from export.networks.edge import EdgeConfig
 from export.settings import Settings
 
 # A GPU would otherwise take float32 products in TF32, whose 10 bits the variances of MS-SSIM
@@ -32,8 +33,9 @@ MEASURES = 6  # columns of what a step reports
 
 def networks_of(settings: Settings) -> Networks:
     """The networks of the config's family, with fresh weights."""
-    families = {"edge": EdgeNetworks, "cvpr": CvprNetworks}
-    return families[settings.kind](settings)
+    if isinstance(settings.network, EdgeConfig):
+        return EdgeNetworks(settings.network, settings.training)
+    return CvprNetworks(settings.network, settings.training)
 
 
 def matching(
@@ -85,7 +87,10 @@ def make_step(networks: Networks, settings: Settings) -> Callable[..., Any]:
         return total + networks.penalty(params), (measures, result.updates)
 
     def step(
-        state: dict[str, Params], pool: tuple[jax.Array, ...], number: jax.Array, rate: jax.Array
+        state: dict[str, Params],
+        pool: tuple[jax.Array, jax.Array, jax.Array],
+        number: jax.Array,
+        rate: jax.Array,
     ) -> tuple[dict[str, Params], jax.Array]:
         key = jax.random.fold_in(jax.random.key(training.seed), number)
         crop_key, quality_key = jax.random.split(key)

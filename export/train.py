@@ -30,6 +30,7 @@ import numpy as np
 
 from export import checkpoint as ckpt
 from export import data, losses, step
+from export.family import Params
 from export.networks.edge import ConfigError
 from export.settings import Settings, Training, load_settings
 
@@ -87,12 +88,12 @@ class Run:
         self.networks = step.networks_of(settings)
         self.evaluate = step.make_evaluate(self.networks, len(settings.network.qualities))
         self.number, self.seconds = 0, 0.0
-        self.state: dict[str, step.Params] = {}
+        self.state: dict[str, Params] = {}
 
     def begin(self, init: str | None) -> None:
         """First weights: from scratch, or the averaged weights of a checkpoint."""
         if init is None:
-            weights = self.networks.start(self.settings, self.pool)
+            weights = self.networks.start(self.pool)
         else:
             weights = step.matching(ckpt.load(init).averaged(), self.networks.weights(), init)
         self.state = step.fresh_state(self.networks, weights)

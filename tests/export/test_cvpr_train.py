@@ -139,7 +139,8 @@ def networks() -> Any:
     from export.cvpr_run import CvprNetworks
     from export.settings import Settings
 
-    return CvprNetworks(Settings.from_dict(changed("training", bpp_target=0.0)))
+    settings = Settings.from_dict(changed("training", bpp_target=0.0))
+    return CvprNetworks(settings.network, settings.training)
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +204,8 @@ def test_rate_below_the_target_is_free(crops: Any) -> None:
     from export.cvpr_run import CvprNetworks
     from export.settings import Settings
 
-    networks = CvprNetworks(Settings.from_dict(changed("training", bpp_target=2.0)))
+    settings = Settings.from_dict(changed("training", bpp_target=2.0))
+    networks = CvprNetworks(settings.network, settings.training)
     assert networks.target == 32.0  # 64 pixels of 2 bits in 4 symbols
     params = {k: jnp.asarray(v) for k, v in networks.weights().items()}
     result = jax.jit(networks.run)(params, crops, jnp.zeros(2, jnp.int32))

@@ -46,7 +46,7 @@ def test_loss_lowers_its_own_measure(distortion: str) -> None:
     array = picture()
     pool = data.Pool(array.reshape(-1), np.array([[0, 64, 64]], np.int32), np.ones(1, np.float32))
     networks = step.networks_of(settings)
-    state = step.fresh_state(networks, networks.start(settings, pool))
+    state = step.fresh_state(networks, networks.start(pool))
     advance = step.make_step(networks, settings)
     resident = tuple(jnp.asarray(v) for v in (pool.pixels, pool.table, pool.weights))
     rows = []
@@ -110,4 +110,4 @@ def test_folded_network_needs_a_checkpoint() -> None:
     settings = Settings.from_dict(raw)
     networks = step.networks_of(settings)
     with pytest.raises(ConfigError, match="--init"):
-        networks.start(settings, data.Pool(*(np.zeros(0),) * 3))
+        networks.start(data.Pool(*(np.zeros(0),) * 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import signal
 import subprocess
@@ -76,14 +77,15 @@ def test_sigterm_saves(config: Path, pictures: Path, tmp_path: Path) -> None:
 
 
 def test_init_from_released_weights(
-    command: Command, config: Path, pictures: Path, trained: Path, tmp_path: Path
+    command: Command, pictures: Path, trained: Path, tmp_path: Path
 ) -> None:
     released = trained / "half.npz"
     with np.load(released, allow_pickle=False) as data:
         kinds = {name.split("/")[0] for name in data.files}
         assert all(data[n].dtype == np.float16 for n in data.files if n.startswith("ema/"))
     assert kinds == {"ema", "meta.json"}
-    args = ("--config", config, "--data", pictures, "--out", tmp_path, "--init", released)
+    # without --config the checkpoint's settings are kept
+    args = ("--data", pictures, "--out", tmp_path, "--init", released)
     done = command("export.train", *args, "--steps", 0)
     assert done.returncode == 0, done.stderr
     old, new = state(trained), state(tmp_path)
@@ -96,6 +98,23 @@ def test_init_from_released_weights(
     done = command("export.train", *args[:-2], "--resume")
     assert done.returncode == 1
     assert "use --init" in done.stderr
+
+
+def test_needs_a_config_or_a_checkpoint(
+    command: Command, pictures: Path, trained: Path, tmp_path: Path
+) -> None:
+    from export import checkpoint
+
+    args = ("--data", pictures, "--out", tmp_path / "run")
+    done = command("export.train", *args)
+    assert done.returncode == 1
+    assert "--config is needed" in done.stderr
+    found = checkpoint.load(trained)
+    found.meta["settings"]["network"]["kind"] = "vgg"
+    checkpoint.save(tmp_path / "strange.npz", found)
+    done = command("export.train", *args, "--init", tmp_path / "strange.npz")
+    assert done.returncode == 1
+    assert "strange.npz: network.kind: 'vgg'" in done.stderr
 
 
 def test_refuses_existing_run_and_other_backend(
@@ -179,13 +198,30 @@ def test_config_is_not_json(tmp_path: Path) -> None:
         load_settings(path)
 
 
-@pytest.mark.parametrize("name", ["edge", "edge-gpu"])
-def test_shipped_config_loads(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "qualities"),
+    [("edge-gpu", "ABC"), ("edge-a", "A"), ("edge-b", "B"), ("edge-c", "C")],
+)
+def test_shipped_config_loads(name: str, qualities: str) -> None:
     from export.settings import Settings, load_settings
 
     settings = load_settings(ROOT / "export" / "configs" / f"{name}.json")
-    assert settings.network == load_settings(ROOT / "export/configs/edge.json").network
+    whole = load_settings(ROOT / "export/configs/edge.json").network
+    assert settings.network == dataclasses.replace(whole, qualities=tuple(qualities))
     assert Settings.from_dict(settings.to_dict()) == settings
+
+
+def test_settings_of_older_checkpoints_load() -> None:
+    """Those from before there were several families name no kind."""
+    from export.checkpoint import load
+    from export.settings import Settings, load_settings
+
+    found = load(ROOT / "export/checkpoints/edge.npz").meta["settings"]
+    assert "kind" not in found["network"]
+    assert (
+        Settings.from_dict(found).network
+        == load_settings(ROOT / "export/configs/edge.json").network
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 10, 3000, -1])
