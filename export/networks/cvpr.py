@@ -4,7 +4,8 @@ Image Compression" (CVPR 2018), as its authors trained it, and its folded and pr
 Pictures are float [n, H, W, 3] in 0..255, H and W multiples of 8; the bottleneck is
 [n, H/8, W/8, C + 1], its first channel the importance map. Every width is data in the config, so
 a pruned network is another config of the same builders. With ``batch_norm`` false the network is
-folded: convolutions with biases and, in the decoder, no transposed convolution.
+folded: convolutions with biases and, in the decoder, no transposed convolution. A folded one may
+be ``quantised``: with the same weights, it rounds as its int8 graphs do.
 
 Sides are "same" as TensorFlow's: a stride-2 convolution pads one place more behind than before.
 """
@@ -21,14 +22,12 @@ from keras import ops
 
 from export.networks.cvpr_context import bit_cost as bit_cost
 from export.networks.cvpr_context import build_context as build_context
-from export.networks.cvpr_layers import Centres, glorot
+from export.networks.cvpr_layers import EPSILON, MEAN, SHIFT, STD, Centres
 from export.networks.cvpr_layers import polyphase as polyphase
+from export.networks.cvpr_stack import FIRST, Activation, Layers
 from export.networks.edge import ConfigError
+from export.networks.fakequant import ByteRange
 
-MEAN = np.array([121.85369873, 113.58860779, 100.63715363], np.float32)
-STD = np.sqrt(np.array([4746.37695312, 4454.13964844, 4812.234375], np.float32))
-EPSILON = 1e-5  # of the batch normalisations
-MOMENTUM = 0.9
 Weights = dict[str, np.ndarray]
 
 
@@ -63,10 +62,15 @@ class CvprConfig:
     centres: int = 6
     importance_map: bool = True
     batch_norm: bool = True
+    quantised: bool = False
     qualities: tuple[str, ...] = ("A",)
     encoder: Side = field(default_factory=Side)
     decoder: Side = field(default_factory=Side)
     context: VolumeContext = field(default_factory=VolumeContext)
+
+    def __post_init__(self) -> None:
+        if self.quantised and self.batch_norm:
+            raise ConfigError("network.quantised: only a folded network can be quantised")
 
     @property
     def stride(self) -> int:
@@ -125,7 +129,7 @@ def _plain(key: str, value: Any, where: str) -> Any:
         return tuple(value)
     if key == "kind":
         good = value == "cvpr"
-    elif key in ("importance_map", "batch_norm"):
+    elif key in ("importance_map", "batch_norm", "quantised"):
         good = isinstance(value, bool)
     else:  # two centres at least: one symbol says nothing; a symbol is a byte
         good = type(value) is int and (2 <= value <= 256 if key == "centres" else value > 0)
@@ -134,98 +138,38 @@ def _plain(key: str, value: Any, where: str) -> Any:
     return value
 
 
-class _Layers:
-    """Adds the layers of one network; every convolution goes through `conv`."""
-
-    def __init__(self, prefix: str, batch_norm: bool, precision: str) -> None:
-        self.prefix = prefix
-        self.batch_norm = batch_norm
-        self.policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-
-    def conv(
-        self,
-        x: Any,
-        name: str,
-        filters: int,
-        size: int = 3,
-        *,
-        stride: int = 1,
-        up: bool = False,
-        relu: bool = True,
-    ) -> Any:
-        """Convolution, batch norm unless folded, ReLU; ``up`` is transposed with stride 2."""
-        name = f"{self.prefix}_{name}"
-        kind, phases = keras.layers.Conv2D, 1
-        if up and self.batch_norm:
-            kind, stride = keras.layers.Conv2DTranspose, 2
-        elif up:
-            phases, size = 4, 3  # the polyphase form, see `polyphase`
-        layer = kind(
-            filters * phases,
-            size,
-            strides=stride,
-            padding="same",
-            use_bias=not self.batch_norm,
-            kernel_initializer=glorot,
-            name=name,
-            dtype=self.policy,
-        )
-        y = layer(x)
-        if self.batch_norm:
-            y = keras.layers.BatchNormalization(
-                momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_bn", dtype=self.policy
-            )(y)
-        if relu:
-            y = ops.relu(y)
-        return ops.depth_to_space(y, 2) if phases == 4 else y
-
-    def block(self, x: Any, name: str, inner: int, relu: bool = True) -> Any:
-        """Residual block of two convolutions, no activation after the second."""
-        y = self.conv(x, f"{name}_conv1", inner, relu=relu)
-        return x + self.conv(y, f"{name}_conv2", int(x.shape[-1]), relu=False)
-
-    def trunk(self, x: Any, side: Side) -> Any:
-        """Groups of residual blocks, the final block, and the skips around each group and all."""
-        first = x
-        for b, group in enumerate(side.groups):
-            before = x
-            for i, inner in enumerate(group):
-                x = self.block(x, f"block{b}_{i}", inner)
-            if group:  # without blocks the skip would only double the values
-                x = x + before
-        if side.last:
-            x = self.block(x, "final", side.last, relu=False)
-        return x if x is first else x + first
-
-
 def build_encoder(config: CvprConfig, *, precision: str = "float32") -> keras.Model:
     """float [n, H, W, 3] in 0..255 -> bottleneck float32 [n, H/8, W/8, C + 1], see
     `importance_mask` (C channels without an importance map).
 
     ``precision`` "bfloat16" runs the arithmetic in it; weights and the result stay float32.
     """
-    side, layers = config.encoder, _Layers("enc", config.batch_norm, precision)
+    side, layers = config.encoder, Layers("enc", config, precision)
     picture = keras.Input((None, None, 3), name="picture")
-    x = (picture - MEAN) / STD
+    if config.quantised:
+        x = Activation(picture - SHIFT, ByteRange(1.0, 0))
+    else:
+        x = Activation((picture - MEAN) / STD)
     x = layers.conv(x, "h1", side.first, 5, stride=2)
-    x = layers.conv(x, "h2", side.width, 5, stride=2)
+    x = layers.conv(x, "h2", side.width, 5, stride=2, stream=FIRST)
     x = layers.trunk(x, side)
     channels = config.bottleneck + config.importance_map
-    x = layers.conv(x, "to_bn", channels, 5, stride=2, relu=False)
-    x = Centres(config.centres, name="enc_centres")(ops.cast(x, "float32"))
-    return keras.Model(picture, x, name="encoder")
+    y = layers.convolve(x, "to_bn", channels, 5, stride=2, whole=False)
+    y = Centres(config.centres, name="enc_centres")(ops.cast(y, "float32"))
+    return keras.Model(picture, y, name="encoder")
 
 
 def build_decoder(config: CvprConfig, *, precision: str = "float32") -> keras.Model:
     """Quantised values (centres) [n, h, w, C] -> float32 [n, 8h, 8w, 3], about 0..255, not
     clipped. ``precision`` as for `build_encoder`."""
-    side, layers = config.decoder, _Layers("dec", config.batch_norm, precision)
+    side, layers = config.decoder, Layers("dec", config, precision)
     values = keras.Input((None, None, config.bottleneck), name="values")
-    x = layers.conv(values, "from_bn", side.width, 3, up=True)
+    x = layers.act(values, "values")
+    x = layers.conv(x, "from_bn", side.width, 3, up=True, stream=FIRST)
     x = layers.trunk(x, side)
     x = layers.conv(x, "h12", side.first, 5, up=True)
-    x = layers.conv(x, "h13", 3, 5, up=True, relu=False)
-    picture = ops.cast(x, "float32") * STD + MEAN
+    y = layers.convolve(x, "h13", 3, 5, up=True)
+    picture = ops.cast(y, "float32") * STD + MEAN
     return keras.Model(values, picture, name="decoder")
 
 

@@ -8,6 +8,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from export.networks.fakequant import QuantConv
+
+MEAN = np.array([121.85369873, 113.58860779, 100.63715363], np.float32)
+STD = np.sqrt(np.array([4746.37695312, 4454.13964844, 4812.234375], np.float32))
+SHIFT = np.round(MEAN)  # what a quantised network subtracts from the bytes
+EPSILON = 1e-5  # of the batch normalisations
+MOMENTUM = 0.9
 CENTRE_RANGE = 2.0  # the centres start evenly spaced between -2 and 2
 
 
@@ -45,6 +52,32 @@ class Centres(keras.layers.Layer):
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return shape
+
+
+class PictureConv(QuantConv):
+    """The first convolution of a quantised network: that of (picture - MEAN) / STD, given
+    picture - SHIFT, whole numbers.
+
+    The deviations go into the kernel and the fractions of the means into the bias. In the padding
+    around the picture stands SHIFT in place of MEAN, at most 0.42 of a grey level apart.
+    """
+
+    def given(self) -> tuple[Any, Any]:
+        kernel = self.kernel / STD[:, None]
+        return kernel, self.bias + self._rest(kernel)
+
+    def rounded_weights(self) -> dict[str, np.ndarray]:
+        kernel, bias, scale, step = (np.asarray(value) for value in self.whole())
+        kernel = kernel * step
+        rest = np.asarray(self._rest(kernel))
+        return {
+            self.kernel.path: kernel * STD[:, None],
+            self.bias.path: bias * (scale * step) - rest,
+        }
+
+    def _rest(self, kernel: Any) -> Any:
+        """What the difference of SHIFT and MEAN adds up to under the kernel."""
+        return ops.sum(kernel * (SHIFT - MEAN)[:, None], axis=(0, 1, 2))
 
 
 class MaskedConv3D(keras.layers.Layer):

@@ -25,7 +25,7 @@ def he_normal(gain: float) -> Callable[..., Any]:
 
 
 class Conv(keras.layers.Layer):
-    """Convolution with bias, stride 1, zero-padded to the same size unless ``padding`` is "valid".
+    """Convolution with bias, zero-padded to the same size unless ``padding`` is "valid".
 
     A 1x1 kernel runs as a matrix product under JAX: XLA's CPU backend is a third slower on the
     equal convolution. Other backends see a convolution, so that an exported graph has Conv nodes.
@@ -36,6 +36,7 @@ class Conv(keras.layers.Layer):
         filters: int,
         size: int | tuple[int, int] = 1,
         *,
+        stride: int = 1,
         padding: str = "same",
         bias: bool = True,
         init: str | float = 1.0,
@@ -44,6 +45,7 @@ class Conv(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
         self.size = (size, size) if isinstance(size, int) else size
+        self.stride = stride
         self.padding = padding
         self.use_bias = bias
         self.init = init
@@ -63,15 +65,18 @@ class Conv(keras.layers.Layer):
 
     def convolve(self, x: Any, kernel: Any) -> Any:
         """The convolution alone, without the bias."""
-        if self.size == (1, 1) and keras.backend.backend() == "jax":
+        if self.size == (1, 1) and self.stride == 1 and keras.backend.backend() == "jax":
             return ops.matmul(x, kernel[0, 0])
-        return ops.conv(x, kernel, strides=1, padding=self.padding, data_format="channels_last")
+        return ops.conv(
+            x, kernel, strides=self.stride, padding=self.padding, data_format="channels_last"
+        )
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         rows, cols = shape[1], shape[2]
         if self.padding == "valid":
             rows = None if rows is None else rows - self.size[0] + 1
             cols = None if cols is None else cols - self.size[1] + 1
+        rows, cols = (None if side is None else -(-side // self.stride) for side in (rows, cols))
         return (shape[0], rows, cols, self.filters)
 
 
