@@ -27,51 +27,15 @@ import keras
 import numpy as np
 
 from export import checkpoint as ckpt
-from export import data, pruning
-from export.networks import cvpr, edge
+from export import data, pruning, step
+from export.folding import fold_source
 from export.networks.edge import ConfigError
 from export.prune_choice import Limit, smallest
 from export.prune_rank import Interrupted
 from export.prune_run import Pruning, read_record
-from export.pruning import PARTS, Weights
+from export.pruning import PARTS
 from export.settings import Settings
 from export.train import Stop
-
-
-def fold_source(
-    source: str, quality: str | None, position: float | None
-) -> tuple[Settings, Weights]:
-    """Settings of one quality and the folded weights of a run or checkpoint.
-
-    ``position`` is a place between the trained qualities of an edge network; lambda is taken
-    there too, geometrically, as the gains are.
-    """
-    found = ckpt.load(source)
-    settings = Settings.from_dict(found.meta["settings"])
-    config, weights, lambdas = settings.network, found.averaged(), settings.training.lambdas
-    quality = config.qualities[0] if quality is None and len(config.qualities) == 1 else quality
-    if quality not in config.qualities:
-        names = ", ".join(config.qualities)
-        raise ConfigError(f"--quality: {quality!r} is not one of the network's, {names}")
-    index = config.qualities.index(quality)
-    weight = lambdas[index]
-    if isinstance(config, edge.EdgeConfig):
-        if position is not None:
-            weights = edge.at_position(config, weights, index, position)
-            low = min(max(int(np.floor(position)), 0), max(len(lambdas) - 2, 0))
-            pair = lambdas[low : low + 2]
-            weight = float(pair[0] * (pair[-1] / pair[0]) ** (position - low))
-        try:
-            config, weights = edge.fold(config, weights, index)
-        except KeyError as error:
-            raise ckpt.CheckpointError(f"checkpoint {source} has no weight {error}") from error
-        config = dataclasses.replace(config, quantised=False)
-    else:
-        if position is not None:
-            raise ConfigError("--position: only an edge network has places between qualities")
-        config, weights = cvpr.fold(config, weights)
-    training = dataclasses.replace(settings.training, lambdas=(weight,), gains=(1.0,))
-    return dataclasses.replace(settings, network=config, training=training), weights
 
 
 def budget(text: str | float, whole: float) -> float:
@@ -166,11 +130,14 @@ def main(argv: list[str] | None = None) -> int:
         record = read_record(args.out) if args.resume else {"options": options_of(args)}
         options = record["options"]
         settings, weights = fold_source(args.source, options["quality"], options["position"])
+        network = dataclasses.replace(settings.network, quantised=False)
+        settings = dataclasses.replace(settings, network=network)
         limits = limits_of(options, settings)
         if not args.resume and (args.out / ckpt.NAME).exists():
             raise ConfigError(f"{args.out} already has a run; use --resume or another --out")
         stop = Stop()
         run = Pruning(settings, args.data, args.out)
+        weights = step.matching(weights, run.networks.weights(), args.source)
         args.out.mkdir(parents=True, exist_ok=True)
         run.record = record
         if not args.resume:

@@ -78,4 +78,4 @@ def shrink(
             groups=tuple(groups),
             last=last,
         )
-    return replace(config, **sides), names
+    return replace(config, quantised=False, **sides), names

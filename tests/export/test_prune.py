@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from .conftest import ROOT, Command, environment
 
 Weights = dict[str, np.ndarray]
 FAMILIES = ("edge", "cvpr")
@@ -268,3 +275,198 @@ def test_harmless_block_goes_before_filters() -> None:
     target = 0.75 * pruning.products(structure)
     plan = made.reduce(pruning.Plan(), Limit(pruning.products, pruning.PARTS, target), target)
     assert plan.dropped == {"enc_block1"}
+
+
+def arguments(source: Path, out: Path, pictures: Path, *more: object) -> list[str]:
+    """Command line of a small pruning run: two rounds to 0.6 of the multiply-adds."""
+    rounds = "--budget 0.6 --rounds 2 --steps 6 --final 2 --learning-rate 1e-3".split()
+    ranking = ["--multiple", "2", "--batches", "2", "--quality", "B"]
+    last = [str(a) for a in more]
+    return [str(source), "--out", str(out), "--data", str(pictures), *rounds, *ranking, *last]
+
+
+@pytest.fixture(scope="module")
+def pruned(
+    command: Command, trained: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Run folder of quality B of the trained run, pruned."""
+    out = tmp_path_factory.mktemp("pruned") / "B"
+    done = command("export.prune", *arguments(trained, out, pictures))
+    assert done.returncode == 0, done.stderr
+    assert "round 2" in done.stdout
+    return out
+
+
+def state(run: Path) -> dict[str, np.ndarray]:
+    with np.load(run / "state.npz", allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}
+
+
+def record_of(run: Path) -> Any:
+    return json.loads((run / "pruning.json").read_text())
+
+
+def test_pruned_run_meets_its_budget(pruned: Path) -> None:
+    record = record_of(pruned)
+    assert len(record["rounds"]) == 2
+    whole = sum(record["source"]["multiply_adds_per_pixel"].values())
+    kernels = {
+        name: value
+        for name, value in state(pruned).items()
+        if name.startswith(("ema/enc_", "ema/dec_")) and name.endswith("/kernel")
+    }
+    counted = sum(v.size for v in kernels.values()) / 64
+    assert counted <= 0.6 * whole
+    last = record["rounds"][-1]
+    assert sum(last["multiply_adds_per_pixel"].values()) == pytest.approx(counted, abs=0.2)
+    assert record["source"]["parameters"] > record["rounds"][0]["parameters"] > last["parameters"]
+    assert not list(pruned.glob(".*partial*"))
+
+
+def test_fine_tuning_lowers_the_loss(pruned: Path) -> None:
+    """Over both rounds, on pictures that it has not seen; quality B has lambda 45."""
+    first, *_, last = record_of(pruned)["rounds"]
+    before, after = first["before"], last["after"]
+    assert before["bpp"] + 45 * (1 - before["msssim"]) > after["bpp"] + 45 * (1 - after["msssim"])
+
+
+def test_interrupted_and_resumed_equals_unbroken(
+    trained: Path, pictures: Path, pruned: Path, command: Command, tmp_path: Path
+) -> None:
+    args = arguments(trained, tmp_path / "run", pictures)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "export.prune", *args],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert any(line.startswith("round 1") for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 143
+    finally:
+        process.kill()
+        process.stdout.close()
+    resumed = command("export.prune", *args, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    broken, whole = state(tmp_path / "run"), state(pruned)
+    assert broken.keys() == whole.keys()
+    for name in whole:
+        if name != "meta.json":  # which holds the seconds
+            np.testing.assert_array_equal(broken[name], whole[name], err_msg=name)
+    assert record_of(tmp_path / "run") == record_of(pruned)
+
+
+def test_pruned_run_exports(command: Command, pruned: Path, pictures: Path, tmp_path: Path) -> None:
+    import onnxruntime
+
+    args = ("--quality", "B", "--data", pictures, "--calibrate", 2, "--out", tmp_path / "model")
+    done = command("export.to_onnx", pruned, *args)
+    assert done.returncode == 0, done.stderr
+    picture = np.full((1, 32, 40, 3), 90, np.uint8)
+    for precision in ("fp32", "int8"):
+        value = picture
+        for part in ("encoder", "decoder"):
+            path = str(tmp_path / "model" / f"{part}.{precision}.onnx")
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            (value,) = session.run(None, {session.get_inputs()[0].name: value})
+        assert value.shape == picture.shape
+        assert value.dtype == np.uint8
+
+
+def test_pruned_run_trains_on(
+    command: Command, pruned: Path, pictures: Path, tmp_path: Path
+) -> None:
+    args = ("--init", pruned, "--data", pictures, "--out", tmp_path / "run", "--steps", 1)
+    done = command("export.train", *args)
+    assert done.returncode == 0, done.stderr
+    shapes = {k: v.shape for k, v in state(pruned).items() if k.startswith("weights/")}
+    after = {k: v.shape for k, v in state(tmp_path / "run").items() if k.startswith("weights/")}
+    assert after == shapes
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A run folder of a small untrained network of two qualities."""
+    from export import checkpoint as ckpt
+    from export import step
+    from export.settings import Settings
+
+    from .conftest import tiny_settings
+
+    given = tiny_settings()
+    given["network"]["qualities"] = ["A", "B"]
+    given["training"] |= {"lambdas": [16, 45], "gains": [1.0, 1.8]}
+    settings = Settings.from_dict(given)
+    weights = step.networks_of(settings).weights()
+    meta = {"settings": settings.to_dict(), "step": 0, "seconds": 0.0}
+    ckpt.save(tmp_path / "small" / ckpt.NAME, ckpt.Checkpoint({"ema": weights}, meta))
+    return tmp_path / "small"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budget", "1.5"], "budget '1.5'"),
+        (["--budget", "1"], "budget '1'"),
+        (["--budget", "90000/px"], "budget '90000/px'"),
+        (["--budget", "half"], "expected a share"),
+        (["--budget", "nan"], "expected a share"),
+        (["--budget", "-0.5"], "expected a share"),
+        (["--budget", "0.01"], "cannot be met: the least is"),
+        (["--encoder-budget", "2/px"], "for encoder cannot be met"),
+        (["--size", "100"], "cannot be met"),
+        (["--size", "99999999"], "bytes as it is"),
+        ([], "a budget is needed"),
+        (["--budget", "0.6", "--rounds", "0"], "--rounds must be above zero"),
+        (["--budget", "0.6", "--quality", "Z"], "'Z' is not one of the network's, A, B"),
+        (["--budget", "0.6", "--resume"], "nothing to resume"),
+        (["--budget", "0.6", "--data", "nowhere"], "data folder not found: nowhere"),
+    ],
+)
+def test_unusable_options(
+    checkpoint: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    from export.prune import main
+
+    out = tmp_path / "out"
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    base = [str(checkpoint), "--out", str(out), "--data", str(pictures), "--quality", "A"]
+    try:
+        assert main([*base, *options]) == 1
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    error = capsys.readouterr().err
+    assert error.startswith("export.prune: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_unusable_checkpoints(
+    checkpoint: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from export.prune import main
+
+    more = ["--data", str(pictures), "--budget", "0.7", "--quality", "A"]
+    assert main([str(tmp_path / "none"), "--out", str(tmp_path / "out"), *more]) == 1
+    assert "no checkpoint at" in capsys.readouterr().err
+    assert main([str(checkpoint), "--out", str(checkpoint), *more]) == 1
+    assert "already has a run" in capsys.readouterr().err
+    whole = (checkpoint / "state.npz").read_bytes()
+    (checkpoint / "state.npz").write_bytes(whole[: len(whole) // 2])
+    assert main([str(checkpoint), "--out", str(tmp_path / "out"), *more]) == 1
+    assert "is damaged" in capsys.readouterr().err
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pruning.json").write_text("[]")
+    assert main([str(checkpoint), "--out", str(tmp_path / "out"), *more, "--resume"]) == 1
+    assert "pruning.json is damaged" in capsys.readouterr().err
