@@ -213,15 +213,14 @@ def test_shipped_config_loads(name: str, qualities: str) -> None:
 
 def test_settings_of_older_checkpoints_load() -> None:
     """Those from before there were several families name no kind."""
-    from export.checkpoint import load
-    from export.settings import Settings, load_settings
+    from export.settings import Settings
 
-    found = load(ROOT / "export/checkpoints/edge.npz").meta["settings"]
-    assert "kind" not in found["network"]
-    assert (
-        Settings.from_dict(found).network
-        == load_settings(ROOT / "export/configs/edge.json").network
-    )
+    older = tiny_settings()
+    assert "kind" not in older["network"]
+    settings = Settings.from_dict(older)
+    assert settings.kind == "edge"
+    assert settings.to_dict()["network"]["kind"] == "edge"
+    assert Settings.from_dict(settings.to_dict()) == settings
 
 
 @pytest.mark.parametrize("keep", [0, 10, 3000, -1])
