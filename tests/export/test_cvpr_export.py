@@ -35,6 +35,7 @@ PRUNED = {
 }
 EXPORT = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, onnx
 from export import cvpr_export, cvpr_int8, data, folding, overflow
@@ -50,6 +51,9 @@ for part, graph in cvpr_int8.graphs(config, encoder, decoder, limits).items():
 for part, graph in cvpr_export.float_graphs(config, weights).items():
     onnx.save(graph, Path(out, f"{part}.fp32.onnx"))
 np.savez(Path(out, "weights.npz"), **weights)
+encoder, decoder, _ = cvpr_export.quantised(replace(config, quantised=True), weights, [])
+for part, graph in cvpr_int8.graphs(config, encoder, decoder, limits).items():
+    onnx.save(graph, Path(out, f"{part}.again.onnx"))
 """
 
 
@@ -233,6 +237,23 @@ def test_int8_graphs_equal_the_quantised_network(case: Case) -> None:
     difference = np.abs(np.clip(np.round(restored), 0, 255) - picture)
     assert difference.max() <= 1
     assert np.mean(difference) < 0.02
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_rounded_weights_and_ranges_stay(case: Case, part: str) -> None:
+    """A network with ranges of its own, as training with quantisation in the loop leaves it."""
+    from onnx import numpy_helper
+
+    first, again = (
+        {t.name: numpy_helper.to_array(t) for t in case.graph(part, name).graph.initializer}
+        for name in ("int8", "again")
+    )
+    assert first.keys() == again.keys()
+    for name, value in first.items():
+        if value.dtype == np.float32:
+            np.testing.assert_allclose(again[name], value, rtol=1e-6, err_msg=name)
+        else:
+            np.testing.assert_array_equal(again[name], value, err_msg=name)
 
 
 def test_int8_graphs_are_near_the_float_ones(case: Case) -> None:
