@@ -130,10 +130,13 @@ class Pruning(Run):
             settings.training.seed + number,
             lambda: bool(stop.signal),
         )
-        rank = scorer.taylor if options["criterion"] == "taylor" else scorer.norms
+        if options["criterion"] == "taylor":
+            scores = scorer.taylor(weights)
+        else:
+            scores = normalised(scorer.norms(weights))
         choice = Choice(
             scorer.structure,
-            normalised(rank(weights)),
+            scores,
             lambda plan: scorer.loss(pruning.masked(config, weights, plan)),
             options["multiple"],
         )
