@@ -81,9 +81,13 @@ def load(path: str | Path) -> Checkpoint:
 
 
 def release(source: str | Path, target: str | Path) -> Path:
-    """Write the averaged weights of a checkpoint as float16: small enough to commit."""
+    """Write the averaged weights of a checkpoint as float16: small enough to commit. Ranges of
+    bytes stay as they are: every weight of a quantised network is a multiple of one."""
     full = load(source)
-    half = {k: v.astype(np.float16) for k, v in full.groups["ema"].items()}
+    half = {
+        k: v if k.endswith("/range") else v.astype(np.float16)
+        for k, v in full.groups["ema"].items()
+    }
     if not all(np.isfinite(v).all() for v in half.values()):
         raise CheckpointError(f"checkpoint {source} has weights that float16 cannot hold")
     save(target, Checkpoint({"ema": half}, full.meta), compress=True)

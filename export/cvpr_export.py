@@ -16,15 +16,13 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
-from export import cvpr_int8, ranges
+from export import calibrate, cvpr_int8, ranges
+from export.calibrate import CENTRES
 from export.graphs import Exported, Facts, Weights, convert, name_ends, packed
 from export.networks import cvpr
 from export.networks.cvpr import CvprConfig
-from export.networks.fakequant import TOP
 from export.networks.layers import set_weights
 
-CENTRES = "enc_centres/centres"
-VALUES = "dec_values_bytes/range"
 PARTS = ("encoder", "decoder")
 
 
@@ -46,29 +44,8 @@ def quantised(
     """Quantised encoder and decoder of a folded network, and the weights that they compute with:
     rounded, with ranges, the centres in ascending order. See `export`."""
     weights = weights | {CENTRES: np.sort(weights[CENTRES])}
-    rounding = replace(config, quantised=True)
-    encoder, decoder = cvpr.build_encoder(rounding), cvpr.build_decoder(rounding)
-    if not config.quantised:
-        inputs = [picture.astype(np.float32) for picture in pictures]
-        weights = weights | ranges.calibrate_both(
-            encoder, decoder, weights, inputs, lambda raw: values_of(config, weights, raw)
-        )
-        weights[VALUES] = centre_range(weights[CENTRES])
+    encoder, decoder, weights = calibrate.quantised(config, weights, pictures)
     return encoder, decoder, ranges.rounded(decoder, ranges.rounded(encoder, weights))
-
-
-def values_of(config: CvprConfig, weights: Weights, raw: np.ndarray) -> np.ndarray:
-    """Bottleneck [n, h, w, C + 1] -> what the decoder is given for it, [n, h, w, C]."""
-    masked, _ = cvpr.importance_mask(raw, config)
-    values, _ = cvpr.quantise(masked, weights[CENTRES])
-    return np.asarray(values)
-
-
-def centre_range(centres: np.ndarray) -> np.ndarray:
-    """(scale, zero) of bytes for all centres, the rarest too."""
-    low, high = min(centres.min(), 0.0), max(centres.max(), 0.0)
-    scale = np.float32(max(high - low, 1e-6) / TOP)
-    return np.array([scale, np.clip(np.round(-low / scale), 0, TOP)], np.float32)
 
 
 def thresholds(centres: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Convolutions are Conv between DequantizeLinear and QuantizeLinear, which onnxruntime runs on bytes;
 a ReLU is the zero of the bytes behind it. Bytes with one scale are added as whole numbers, others
-by the operation Sum, which is not fused (export/additions.py). So there is no float sum whose
+by the operation Sum, which is not fused (export/proof/additions.py). So there is no float sum whose
 order or rounding could differ between processors.
 """
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
-from export import edge_int8, ranges
+from export import calibrate, edge_int8, ranges
 from export.graphs import Exported, Facts, Weights, convert, name_ends, packed
 from export.networks import edge
 from export.networks.edge import EdgeConfig, Trunk
@@ -28,11 +28,7 @@ LEVELS = 256
 def export(config: EdgeConfig, weights: Weights, pictures: list[np.ndarray]) -> Exported:
     """Everything of a folded network. Ranges that training has not set are calibrated on
     ``pictures``, uint8 [1, H, W, 3] with sides that are multiples of the patch."""
-    quantised = replace(config, quantised=True)
-    encoder, decoder = edge.build_encoder(quantised), edge.build_decoder(quantised)
-    if not config.quantised:
-        inputs = [edge.encoder_input(config, picture) for picture in pictures]
-        weights = weights | ranges.calibrate_both(encoder, decoder, weights, inputs, np.round)
+    encoder, decoder, weights = calibrate.quantised(config, weights, pictures)
     weights = ranges.rounded(decoder, ranges.rounded(encoder, weights))
     scales = {
         "encoder": ranges.trained(encoder, weights),

@@ -17,27 +17,15 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import numpy as np
-
+from export import calibrate, data
 from export import checkpoint as ckpt
-from export import data, ranges
-from export.folding import Weights, fold_source
-from export.networks import edge
+from export.folding import fold_source
 from export.networks.edge import ConfigError
 from export.settings import Settings
 from export.train import Run, Stop
 
 START = "start.npz"
 CALIBRATED = 16  # pictures that set the ranges
-
-
-def calibrated(settings: Settings, weights: Weights, pictures: list[np.ndarray]) -> Weights:
-    """``weights`` with the ranges of every activation, from uint8 pictures [1, H, W, 3]."""
-    config = settings.network
-    assert isinstance(config, edge.EdgeConfig)
-    encoder, decoder = edge.build_encoder(config), edge.build_decoder(config)
-    inputs = [edge.encoder_input(config, picture) for picture in pictures]
-    return weights | ranges.calibrate_both(encoder, decoder, weights, inputs, np.round)
 
 
 def starting(args: argparse.Namespace) -> Settings:
@@ -51,12 +39,12 @@ def starting(args: argparse.Namespace) -> Settings:
         steps=args.steps or settings.training.steps,
         warmup=args.warmup,
     )
-    was = settings.network.quantised
-    network = dataclasses.replace(settings.network, quantised=not args.float)
+    plain = settings.network
+    network = dataclasses.replace(plain, quantised=not args.float)
     settings = dataclasses.replace(settings, network=network, training=training)
-    if network.quantised and not was:
+    if network.quantised and not plain.quantised:
         pictures = data.spread(args.data, CALIBRATED, settings.stride)
-        weights = calibrated(settings, weights, pictures)
+        weights = calibrate.quantised(plain, weights, pictures)[2]
     meta = {"settings": settings.to_dict(), "step": 0, "seconds": 0.0}
     ckpt.save(args.out / START, ckpt.Checkpoint({"ema": weights}, meta))
     return settings

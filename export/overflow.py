@@ -32,9 +32,9 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export import additions, intervals, products
-from export.intervals import Interval, UnknownValueError
-from export.products import Graph, Operands, UnprovedError
+from export.proof import additions, intervals, products
+from export.proof.intervals import Interval, UnknownValueError
+from export.proof.products import Graph, Operands, UnprovedError
 
 PAIR_LIMIT = 2**15 - 1
 ACCUMULATOR_LIMIT = 2**31 - 1

@@ -3,7 +3,7 @@
 python -m export.prune RUN_OR_CHECKPOINT --out RUN2 --budget X --data DIR [DIR...] [--quality A]
 
 The network is folded to one quality, and in rounds loses filters, channels and blocks (see
-prune_choice.py) and is fine-tuned as export.train trains, the last round for longest. RUN2 is a run
+choice.py) and is fine-tuned as export.train trains, the last round for longest. RUN2 is a run
 like any other: `export.train --init RUN2` trains it on, `export.to_onnx RUN2` exports it. Beside
 state.npz and log.csv, in which every round begins at step 0 again, pruning.json tells what each
 round removed. SIGTERM and SIGINT save and leave; --resume goes on with the options it began with.
@@ -30,10 +30,10 @@ from export import checkpoint as ckpt
 from export import data, pruning, step
 from export.folding import fold_source
 from export.networks.edge import ConfigError
-from export.prune_choice import Limit, smallest
-from export.prune_rank import Interrupted
-from export.prune_run import Pruning, read_record
 from export.pruning import PARTS
+from export.pruning.choice import Limit, smallest
+from export.pruning.rank import Interrupted
+from export.pruning.run import Pruning, read_record
 from export.settings import Settings
 from export.train import Stop
 

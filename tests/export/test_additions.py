@@ -14,7 +14,8 @@ pytest.importorskip("onnxruntime")
 from onnx import helper  # noqa: E402
 from small_graphs import make, optimised, run  # noqa: E402
 
-from export import additions, overflow  # noqa: E402
+from export import overflow  # noqa: E402
+from export.proof import additions  # noqa: E402
 
 NO_PRODUCTS = "the graph: no integer products: not an int8 graph"
 

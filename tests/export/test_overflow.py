@@ -19,7 +19,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from small_graphs import behind_sums, conv, make, optimised, run, sums  # noqa: E402
 
-from export import intervals, overflow  # noqa: E402
+from export import overflow  # noqa: E402
+from export.proof import intervals  # noqa: E402
 
 SHIPPED = sorted((ROOT / "edgecomp" / "models").glob("*/*.int8.onnx"))
 FROZEN = sorted((ROOT / "tests" / "data" / "models").glob("*/*.int8.onnx"))

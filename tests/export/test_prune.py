@@ -193,7 +193,7 @@ def test_ranges_of_bytes_are_dropped() -> None:
 def choice(kind: str, multiple: int, scores: dict[str, np.ndarray] | None = None) -> Any:
     """A choice where every block costs 1 and every filter a random amount."""
     from export import pruning
-    from export.prune_choice import Choice
+    from export.pruning.choice import Choice
 
     structure = pruning.structure_of(small_config(kind))
     rng = np.random.default_rng(2)
@@ -208,7 +208,7 @@ def choice(kind: str, multiple: int, scores: dict[str, np.ndarray] | None = None
 @pytest.mark.parametrize("share", [0.8, 0.5])
 def test_budget_is_met_and_used(kind: str, multiple: int, share: float) -> None:
     from export import pruning
-    from export.prune_choice import Limit
+    from export.pruning.choice import Limit
 
     made = choice(kind, multiple)
     target = share * pruning.products(made.structure)
@@ -230,7 +230,7 @@ def test_budget_is_met_and_used(kind: str, multiple: int, share: float) -> None:
 
 def test_a_limit_leaves_the_other_part_alone() -> None:
     from export import pruning
-    from export.prune_choice import Limit
+    from export.pruning.choice import Limit
 
     made = choice("edge", 1)
     whole = pruning.products(made.structure, None, ("decoder",))
@@ -241,7 +241,7 @@ def test_a_limit_leaves_the_other_part_alone() -> None:
 
 def test_least_important_filters_go_first() -> None:
     from export import pruning
-    from export.prune_choice import Limit
+    from export.pruning.choice import Limit
 
     structure = pruning.structure_of(small_config("edge"))
     scores = {g: np.full(n, 1.0) for g, n in structure.widths.items()}
@@ -260,7 +260,7 @@ def test_least_important_filters_go_first() -> None:
 def test_harmless_block_goes_before_filters() -> None:
     """A block whose absence measures as nothing is dropped where filters would cost."""
     from export import pruning
-    from export.prune_choice import Choice, Limit
+    from export.pruning.choice import Choice, Limit
 
     structure = pruning.structure_of(small_config("edge"))
     scores = {g: np.ones(n) for g, n in structure.widths.items()}

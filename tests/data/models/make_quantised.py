@@ -2,7 +2,7 @@
 
 `tiny-quantised` has the operations of the int8 graphs that export/ writes: 7-bit convolutions
 between QuantizeLinear and DequantizeLinear, Relu, a residual addition (Sum, for the reason that
-export/additions.py gives), an integer matrix product in two halves. Its weights are random, so it
+export/proof/additions.py gives), an integer matrix product in two halves. Its weights are random, so it
 is no codec; it makes differences between processors and between versions of onnxruntime show.
 `saturating.onnx` is one convolution with full-range weights, whose 16-bit sums saturate on x86
 with AVX2 and without VNNI: the opposite of what ships.

@@ -1,4 +1,4 @@
-"""What can be pruned of a folded `cvpr` network; see prune_structure.py."""
+"""What can be pruned of a folded `cvpr` network; see structure.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from export.networks.cvpr import CvprConfig, Side
 from export.networks.edge import ConfigError
-from export.prune_structure import Block, Convolution, Structure
+from export.pruning.structure import Block, Convolution, Structure
 
 PREFIX = {"encoder": "enc", "decoder": "dec"}
 

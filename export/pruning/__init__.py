@@ -1,5 +1,5 @@
 """Structured pruning as data: a plan of what to remove from a folded network, what that saves, and
-the smaller config and sliced weights of the same builder. prune_structure.py has the terms."""
+the smaller config and sliced weights of the same builder. structure.py has the terms."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from export import prune_cvpr, prune_edge
 from export.networks.cvpr import CvprConfig
 from export.networks.edge import EdgeConfig
-from export.prune_structure import Convolution, Structure
+from export.pruning import of_cvpr, of_edge
+from export.pruning.structure import Convolution, Structure
 
 Config = EdgeConfig | CvprConfig
 Weights = dict[str, np.ndarray]
@@ -49,8 +49,8 @@ class Plan:
 def structure_of(config: Config) -> Structure:
     """The structure of a folded network."""
     if isinstance(config, EdgeConfig):
-        return prune_edge.structure(config)
-    return prune_cvpr.structure(config)
+        return of_edge.structure(config)
+    return of_cvpr.structure(config)
 
 
 def products(structure: Structure, plan: Plan | None = None, parts: Iterable[str] = PARTS) -> float:
@@ -114,9 +114,9 @@ def remove(config: Config, weights: Weights, plan: Plan) -> tuple[Config, Weight
     widths = plan.widths(structure)
     smaller: Config
     if isinstance(config, EdgeConfig):
-        smaller, names = prune_edge.shrink(config, widths, plan.dropped)
+        smaller, names = of_edge.shrink(config, widths, plan.dropped)
     else:
-        smaller, names = prune_cvpr.shrink(config, widths, plan.dropped)
+        smaller, names = of_cvpr.shrink(config, widths, plan.dropped)
     return smaller, {_renamed(path, names): value for path, value in out.items()}
 
 

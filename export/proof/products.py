@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from export.intervals import attribute
+from export.proof.intervals import attribute
 
 INTEGER = ("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul")
 FUSED = ("Conv", "MatMul")

@@ -16,7 +16,7 @@ import math
 import numpy as np
 import onnx
 
-from export.products import Graph, UnprovedError
+from export.proof.products import Graph, UnprovedError
 
 FLOAT_BITS = 24  # of a float32's significand
 FIXED_BITS = 21  # behind the leading one of ARM's ratios

@@ -13,9 +13,9 @@ import numpy as np
 
 from export import checkpoint as ckpt
 from export import pruning, step
-from export.prune_choice import Choice, Limit
-from export.prune_rank import Scorer, normalised
 from export.pruning import PARTS, Plan, Weights
+from export.pruning.choice import Choice, Limit
+from export.pruning.rank import Scorer, normalised
 from export.settings import Settings
 from export.train import Run, Stop, finished
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.prune_structure import Structure
 from export.pruning import Plan
+from export.pruning.structure import Structure
 
 
 @dataclass(frozen=True)

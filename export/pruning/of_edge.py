@@ -1,4 +1,4 @@
-"""What can be pruned of a folded `edge` network; see prune_structure.py."""
+"""What can be pruned of a folded `edge` network; see structure.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from export.networks.edge import EdgeConfig, Trunk
-from export.prune_structure import Block, Convolution, Structure
+from export.pruning.structure import Block, Convolution, Structure
 
 PREFIX = {"encoder": "enc", "decoder": "dec"}
 

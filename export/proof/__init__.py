@@ -1,0 +1,1 @@
+"""What the proof of export/overflow.py rests on: products, additions, intervals."""
