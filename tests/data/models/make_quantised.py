@@ -2,8 +2,8 @@
 
 `tiny-quantised` has the operations of the int8 graphs that export/ writes: 7-bit convolutions
 between QuantizeLinear and DequantizeLinear, Relu, a residual addition (Sum, for the reason that
-export/proof/additions.py gives), an integer matrix product in two halves. Its weights are random, so it
-is no codec; it makes differences between processors and between versions of onnxruntime show.
+export/proof/additions.py gives), an integer matrix product in two halves. Its weights are random,
+so it is no codec; it makes differences between processors and between versions of onnxruntime show.
 `saturating.onnx` is one convolution with full-range weights, whose 16-bit sums saturate on x86
 with AVX2 and without VNNI: the opposite of what ships.
 tests/test_determinism.py holds the hashes of what they compute: never write them anew.
