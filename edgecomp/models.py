@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from edgecomp.errors import ModelDamagedError, ModelNotFoundError
 MANIFEST: Final = "model.json"
 SAVED_MODEL: Final = "saved_model"
 _SCHEMA: Final = 1
+_VERSION: Final = 1
 _SHIPPED: Final = Path(__file__).parent / "models"
 _ROLES: Final = ("encoder", "decoder")
 
@@ -46,6 +48,9 @@ class Model:
         zero: the symbol of the zero latent.
         importance_map: whether the encoder tells how many channels of each position are coded.
         gains: number of gain indices.
+        version: of what the graphs take and give, for this edgecomp to know.
+        scales: values that the symbols stand for: one a symbol, or one step for all of them;
+            empty where the manifest does not say.
         graphs: (role, precision) -> file.
         saved_model: files of the TensorFlow SavedModel, paths within the model's folder starting
             with ``saved_model/`` -> SHA-256 in hexadecimal; empty if there is none.
@@ -63,6 +68,8 @@ class Model:
     zero: int
     importance_map: bool
     gains: int
+    version: int
+    scales: tuple[float, ...]
     graphs: dict[tuple[str, str], GraphFile]
     saved_model: dict[str, str]
     parameters: dict[str, int]
@@ -227,6 +234,8 @@ def _parse_manifest(folder: Path, data: bytes) -> Model:
         zero=_integer(fields, "zero", 0, 255),
         importance_map=bool(fields["importance_map"]),
         gains=_integer(fields, "gains", 1, 16),
+        version=_integer({"version": 1} | fields, "version", 1, _VERSION),
+        scales=tuple(_finite(value) for value in fields.get("scales", ())),
         graphs=graphs,
         saved_model={
             _plain_path(file): str(digest) for file, digest in fields.get("saved_model", {}).items()
@@ -238,6 +247,8 @@ def _parse_manifest(folder: Path, data: bytes) -> Model:
     )
     if model.zero >= model.levels:
         raise ValueError(f"zero symbol {model.zero} with {model.levels} levels")
+    if len(model.scales) not in (0, 1, model.levels):
+        raise ValueError(f"{len(model.scales)} scales for {model.levels} levels")
     if model.importance_map and model.channels > 255:
         raise ValueError(f"an importance map with {model.channels} channels")
     return model
@@ -248,6 +259,12 @@ def _integer(fields: dict[str, Any], key: str, low: int, high: int) -> int:
     if not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"{key} is {value!r}, not an integer from {low} to {high}")
     return value
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"a scale is {value!r}, not a finite number")
+    return float(value)
 
 
 def _plain_name(name: object) -> str:

@@ -65,6 +65,7 @@ def facts(config: CvprConfig, weights: Weights) -> Facts:
         channels=config.bottleneck,
         levels=config.centres,
         zero=int(np.sum(thresholds(weights[CENTRES]) < 0)),
+        scales=tuple(float(centre) for centre in weights[CENTRES]),
         importance_map=config.importance_map,
         parameters=parameters,
         multiply_adds_per_pixel={part: round(cvpr.products(config, part), 1) for part in PARTS},

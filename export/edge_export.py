@@ -59,6 +59,7 @@ def facts(config: EdgeConfig) -> Facts:
         channels=config.latents,
         levels=LEVELS,
         zero=ZERO,
+        scales=(1.0,),
         importance_map=False,
         parameters={part: trunk_parameters(*sizes) for part, sizes in trunks.items()},
         multiply_adds_per_pixel={

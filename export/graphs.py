@@ -30,6 +30,7 @@ class Facts:
     channels: int
     levels: int
     zero: int
+    scales: tuple[float, ...]  # values that the symbols stand for: one each, or one step for all
     importance_map: bool
     parameters: dict[str, int]
     multiply_adds_per_pixel: dict[str, float]

@@ -84,6 +84,24 @@ def test_graphs_of_another_model_are_refused(tiny: Path, tiny_map: Path, tmp_pat
         load_backend("onnx", model).analyse(np.zeros((8, 8, 3), np.uint8), 0)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"scales": [2.0]}, r"the encoder says scales = 1\.0, the manifest 2\.0"),
+        ({"zero": 127}, "the encoder says zero = 128, the manifest 127"),
+    ],
+)
+def test_a_manifest_that_belies_its_graphs_is_refused(
+    tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    shutil.copytree(shipped_model("A").path, tmp_path / "model")
+    manifest = json.loads((tmp_path / "model" / "model.json").read_text())
+    (tmp_path / "model" / "model.json").write_text(json.dumps(manifest | fields))
+    backend = load_backend("onnx", load_model(tmp_path / "model"))
+    with pytest.raises(ModelDamagedError, match=message):
+        backend.analyse(np.zeros((8, 8, 3), np.uint8), 0)
+
+
 def test_pictures_that_do_not_fit_the_graph_are_an_error_of_ours(tiny: Path) -> None:
     backend = load_backend("onnx", load_model(tiny))
     with pytest.raises(ModelDamagedError, match="cannot be run"):

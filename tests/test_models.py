@@ -78,6 +78,10 @@ def test_missing_things_are_named(copy: Path, tmp_path: Path) -> None:
         {"graphs": []},
         {"saved_model": {"../../etc/passwd": "00"}},
         {"importance_map": True, "channels": 256},
+        {"version": 2},
+        {"scales": [1.0, 2.0]},
+        {"scales": ["1.0"]},
+        {"scales": [float("inf")]},
     ],
 )
 def test_impossible_manifests_are_refused(copy: Path, fields: dict[str, Any]) -> None:

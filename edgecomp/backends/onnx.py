@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from edgecomp.models import Model
 
-_CHECKED_METADATA: Final = ("stride", "channels", "levels", "zero")
+_ALWAYS_TAGGED: Final = ("stride", "channels", "levels", "zero")
 _FATAL_ONLY: Final = 4
 
 
@@ -103,8 +103,13 @@ class OnnxBackend:
         return session
 
     def _check_metadata(self, role: str, metadata: dict[str, str]) -> None:
-        for key in _CHECKED_METADATA:
-            expected = str(getattr(self._model, key))
+        """Compare what a graph says of itself with the manifest. (Its hash was checked before: this
+        finds a manifest written for other graphs.)"""
+        wanted = {key: str(getattr(self._model, key)) for key in _ALWAYS_TAGGED}
+        if self._model.scales:  # manifests that state none are of before graphs were tagged with it
+            wanted["version"] = str(self._model.version)
+            wanted["scales"] = " ".join(map(repr, self._model.scales))
+        for key, expected in wanted.items():
             if metadata.get(key) != expected:
                 raise ModelDamagedError(
                     f"the {role} says {key} = {metadata.get(key)}, the manifest {expected}",

@@ -151,7 +151,7 @@ def test_graph_metadata_and_versions(exported: Path, part: str, precision: str) 
     assert {o.domain: o.version for o in model.opset_import}.get("") == 17
     facts = {p.key: p.value for p in model.metadata_props}
     assert facts == {"name": "tiny-b", "quality": "B", "stride": "8", "channels": "16",
-                     "levels": "256", "zero": "128"}  # fmt: skip
+                     "levels": "256", "zero": "128", "scales": "1.0", "version": "1"}  # fmt: skip
     assert not {"ConvTranspose", "Resize"} & {n.op_type for n in model.graph.node}
 
 
