@@ -78,7 +78,8 @@ def unpack(data: bytes) -> onnx.ModelProto:
     cursor = Cursor(data, "coded graph")
     model = onnx.ModelProto.FromString(cursor.take(cursor.varint()))
     for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.INT8 or tensor.raw_data or tensor.int32_data:
+        held = tensor.raw_data or tensor.int32_data or 0 in tensor.dims
+        if tensor.data_type != onnx.TensorProto.INT8 or held:
             continue
         coded = cursor.take(cursor.varint())
         symbols = huffman.decode(coded, int(np.prod(tensor.dims)))

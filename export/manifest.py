@@ -13,8 +13,10 @@ import onnx
 from export.graphs import Facts
 
 SCHEMA = 1
+VERSION = 1  # of what the graphs take and give
 NAME = "model.json"
-TAGGED = ("stride", "channels", "levels", "zero")
+PRECISIONS = ("int8", "fp32")
+TAGGED = ("stride", "channels", "levels", "zero", "scales")
 
 
 def digest(path: Path) -> str:
@@ -25,16 +27,28 @@ def digest(path: Path) -> str:
 def metadata(facts: Facts, name: str, quality: str) -> dict[str, Any]:
     """The facts that the graphs' metadata repeats; the runtime compares them at load."""
     named = {"name": f"{name}-{quality.lower()}", "quality": quality}
-    return named | {key: value for key, value in asdict(facts).items() if key in TAGGED}
+    tagged = {key: value for key, value in asdict(facts).items() if key in TAGGED}
+    return named | {"version": VERSION} | tagged
 
 
 def tag(model: onnx.ModelProto, entries: dict[str, Any]) -> None:
     """Put the entries into the graph's metadata_props."""
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {k: str(v) for k, v in sorted(entries.items())})
+    texts = {
+        key: " ".join(map(repr, value)) if isinstance(value, tuple) else str(value)
+        for key, value in sorted(entries.items())
+    }
+    onnx.helper.set_model_props(model, texts)
 
 
-def write(folder: Path, facts: Facts, network: str, name: str, quality: str) -> bytes:
+def write(
+    folder: Path,
+    facts: Facts,
+    network: str,
+    name: str,
+    quality: str,
+    precisions: tuple[str, ...] = PRECISIONS,
+) -> bytes:
     """Write model.json for the graphs and the SavedModel in ``folder``; returns the model id."""
     graphs = {
         part: {
@@ -42,7 +56,7 @@ def write(folder: Path, facts: Facts, network: str, name: str, quality: str) -> 
                 "file": f"{part}.{precision}.onnx",
                 "sha256": digest(folder / f"{part}.{precision}.onnx"),
             }
-            for precision in ("int8", "fp32")
+            for precision in precisions
         }
         for part in ("encoder", "decoder")
     }
