@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
+from edgecomp.errors import CorruptDataError
 from edgecomp.varint import Cursor, pack_varint
 from export import huffman
 
@@ -76,13 +78,19 @@ def unpack(data: bytes) -> onnx.ModelProto:
         CorruptDataError, HuffmanError: ``data`` is damaged.
     """
     cursor = Cursor(data, "coded graph")
-    model = onnx.ModelProto.FromString(cursor.take(cursor.varint()))
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(cursor.take(cursor.varint()))
+    except DecodeError as error:
+        raise CorruptDataError(f"the coded graph is damaged: {error}") from error
     for tensor in model.graph.initializer:
         held = tensor.raw_data or tensor.int32_data or 0 in tensor.dims
         if tensor.data_type != onnx.TensorProto.INT8 or held:
             continue
         coded = cursor.take(cursor.varint())
         symbols = huffman.decode(coded, int(np.prod(tensor.dims)))
+        if symbols.min() < -128 or symbols.max() > 127:
+            raise huffman.HuffmanError("a weight outside 8 bits")
         tensor.raw_data = symbols.astype(np.int8).tobytes()
     if cursor.remaining:
         raise huffman.HuffmanError("bytes after the coded graph")

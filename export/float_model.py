@@ -22,6 +22,7 @@ import numpy as np
 import onnx
 
 from export import checkpoint, edge_export, manifest
+from export.calibrate import CENTRES
 from export.folding import fold_source
 from export.graphs import Facts
 from export.networks import cvpr
@@ -42,7 +43,7 @@ def float_graphs(
     if isinstance(config, cvpr.CvprConfig):
         from export import cvpr_export
 
-        weights |= {cvpr_export.CENTRES: np.sort(weights[cvpr_export.CENTRES])}
+        weights |= {CENTRES: np.sort(weights[CENTRES])}
         facts, graphs = cvpr_export.facts(config, weights), cvpr_export.float_graphs
         return settings, facts, graphs(config, weights)
     whole = edge_export.byte_weights(config, weights)

@@ -127,6 +127,8 @@ def test_graph_comes_back_from_its_codes(exported: Path) -> None:
     assert tally.entropy <= 8 * tally.codes < tally.entropy + tally.weights
     with pytest.raises(CorruptDataError, match="cut short"):
         coded_graph.unpack(data[:-1])
+    with pytest.raises(CorruptDataError, match="coded graph is damaged"):
+        coded_graph.unpack(data[:3] + b"\xff" * 30 + data[33:])
     with pytest.raises(huffman.HuffmanError, match="after the coded graph"):
         coded_graph.unpack(data + b"\0")
 
