@@ -90,7 +90,7 @@ class _Nodes:
     ) -> str:
         """float32 (x - zeros) . matrix + bias, for bytes x [1, h, w, k]: 128 (x . high) + x . low +
         whole bias in int32, then one float product. Zeros are part of the integer bias."""
-        high, low, quantum = quantise.split_weights(matrix)
+        high, low, quantum = quantise.split_weights(matrix, bias)
         whole = 128 * high.astype(np.int64) + low
         offset = np.round(bias / quantum.astype(np.float64)).astype(np.int64) - zeros @ whole
         if (np.abs(offset) + 255 * np.abs(whole).sum(0)).max() >= 2**31:

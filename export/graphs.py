@@ -87,6 +87,32 @@ def name_ends(
     onnx.checker.check_model(model)
 
 
+def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Rename nodes and tensors after their place: converters count on from graph to graph, and one
+    checkpoint should give one file. Inputs and outputs of the graph keep their names."""
+    graph = model.graph
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    ordered = []
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{number}"
+        for index, name in enumerate(node.input):
+            if name in weights and name not in names:
+                names[name] = f"{node.name}.in{index}"
+                ordered.append(weights[name])
+            node.input[index] = names.get(name, name)
+        for index, name in enumerate(node.output):
+            names.setdefault(name, f"{node.name}.out{index}" if index else node.name)
+            node.output[index] = names[name]
+    for tensor in ordered:
+        tensor.name = names[tensor.name]
+    copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in ordered]
+    del graph.initializer[:], graph.value_info[:]
+    graph.initializer.extend(copies)
+    onnx.checker.check_model(model)
+    return model
+
+
 def halve_initialisers(model: onnx.ModelProto) -> onnx.ModelProto:
     """Store large float weights as float16 behind a Cast, which onnxruntime folds at load."""
     out = onnx.ModelProto()

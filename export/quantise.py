@@ -23,6 +23,7 @@ from onnxruntime.quantization import (
 )
 
 LOW, HIGH = -64, 63  # of a 7-bit weight
+BIAS_LIMIT = 2**26  # of the whole numbers that biases become
 
 
 class QuantiseError(RuntimeError):
@@ -132,11 +133,15 @@ def after(model: onnx.ModelProto, first: onnx.NodeProto) -> list[str]:
     return names
 
 
-def split_weights(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_weights(
+    weights: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """float [k, n] -> int8 high and low halves of 14-bit weights, and float32 quanta [n]:
-    weights are about (128 high + low) * quantum, both halves within 7 bits."""
+    weights are about (128 high + low) * quantum, both halves within 7 bits. Next to a ``bias`` [n]
+    that dwarfs its weights (they may all be zero) they get fewer bits: it has to fit 32 as well."""
     peak = np.maximum(np.abs(weights).max(0), 1e-12)
     quantum = (peak / (128 * HIGH + HIGH)).astype(np.float32)
+    quantum = np.maximum(quantum, np.abs(bias) / BIAS_LIMIT).astype(np.float32)
     whole = np.round(weights / quantum.astype(np.float64)).astype(np.int64)
     high = (whole - LOW) // 128
     low = whole - 128 * high

@@ -51,10 +51,14 @@ def export(args: argparse.Namespace) -> bytes:
             half = graphs.halve_initialisers(made.floats[part])
             overflow.prove(made.int8[part], f"{part}.int8")
             for precision, graph in (("int8", made.int8[part]), ("fp32", half)):
+                quantise.rebuild(graph, [])
+                graphs.canonical(graph)
                 manifest.tag(graph, entries)
                 graph.producer_name, graph.producer_version = "edgecomp.export", ""
                 onnx.save(graph, partial / f"{part}.{precision}.onnx")
         made.save_model(partial / "saved_model")
+        # a random number, which nothing reads: one checkpoint should give one model id
+        (partial / "saved_model" / "fingerprint.pb").unlink()
         model_id = manifest.write(partial, made.facts, settings.kind, settings.name, quality)
         if out.exists():
             shutil.rmtree(out)

@@ -208,12 +208,15 @@ def test_split_weights_keep_fourteen_bits() -> None:
 
     weights = np.random.default_rng(8).normal(0, [1, 1e-3, 40], (50, 3))
     weights[:, 1] = 0
-    high, low, quantum = split_weights(weights)
+    bias = np.array([1.0, 1.0, -3.0])
+    high, low, quantum = split_weights(weights, bias)
     for half in (high, low):
         assert half.min() >= LOW
         assert half.max() <= HIGH
     back = (128.0 * high + low) * quantum
     assert (np.abs(back - weights) <= quantum * 0.51).all()
+    assert np.abs(weights[:, [0, 2]]).max(0) == pytest.approx(quantum[[0, 2]] * (128 * HIGH + HIGH))
+    assert (np.abs(bias) / quantum).max() <= 2**26 * 1.001  # also where all weights are zero
 
 
 def test_pictures_that_cannot_be_used(tmp_path: Any) -> None:

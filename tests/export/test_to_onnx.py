@@ -271,3 +271,16 @@ def test_measure_prints_figures(
     done = command("export.measure", trained, "--data", exported)
     assert done.returncode == 1
     assert "no pictures" in done.stderr
+
+
+def test_one_checkpoint_gives_one_model(
+    command: Command, trained: Path, pictures: Path, exported: Path, tmp_path: Path
+) -> None:
+    """Converters number and order things as they meet them; the files do not show it."""
+    args = ("--quality", "B", "--data", pictures, "--calibrate", 3)
+    done = command("export.to_onnx", trained, "--out", tmp_path / "B", *args, PYTHONHASHSEED="7")
+    assert done.returncode == 0, done.stderr
+    here = {p.relative_to(exported): p.read_bytes() for p in exported.rglob("*") if p.is_file()}
+    assert {f: (tmp_path / "B" / f).read_bytes() == data for f, data in here.items()} == (
+        dict.fromkeys(here, True)
+    )
