@@ -5,8 +5,9 @@ Convolutional Neural Networks for Resource Efficient Inference", "Importance Est
 Network Pruning"): the sum of gradient times weight over a filter and its bias is the change of
 the loss that zeroing it makes, to first order. Its square is averaged over batches. It compares
 across layers as it is, as in the second paper; the first one's division by the norm of each layer
-lost more (quality B of edge.npz, 30 % of the multiply-adds gone as filters, before fine-tuning:
-loss +0.094 with it, +0.065 without). Norms of filters do need it (+0.22, +0.25 without).
+lost more (quality B of the first `edge` network, 30 % of the multiply-adds gone as filters, before
+fine-tuning: loss +0.094 with it, +0.065 without). Norms of filters do need it (+0.22, +0.25
+without).
 """
 
 from __future__ import annotations
