@@ -148,7 +148,6 @@ def test_frozen_models_on_other_processors(
         assert forced[processor][str(folder)] == GOLDEN[folder.name], folder.name
 
 
-@pytest.mark.xfail(reason="QLinearAdd rounds differently with SSE4.1; the next export avoids it")
 def test_shipped_models_on_other_processors(forced: dict[str, dict[str, list[str]]]) -> None:
     for folder in SHIPPED:
         hashes = {processor: forced[processor][str(folder)] for processor in PROCESSORS}

@@ -25,8 +25,6 @@ from export.proof import intervals  # noqa: E402
 SHIPPED = sorted((ROOT / "edgecomp" / "models").glob("*/*.int8.onnx"))
 FROZEN = sorted((ROOT / "tests" / "data" / "models").glob("*/*.int8.onnx"))
 SATURATING = ROOT / "tests" / "data" / "models" / "saturating.onnx"
-# The models of this version add with QLinearAdd; the next export replaces it.
-FUSED_ADDITIONS = pytest.mark.xfail(raises=overflow.OverflowProofError, reason="has QLinearAdd")
 INTEGER_KINDS = ("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 FLOAT_KINDS = ("Conv", "FusedConv", "MatMul", "FusedMatMul", "Gemm", "MatMulIntegerToFloat")
 
@@ -38,11 +36,7 @@ def reason(model: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, marks=FUSED_ADDITIONS) for path in SHIPPED] + FROZEN,
-    ids=lambda p: f"{p.parent.name}/{p.name}",
-)
+@pytest.mark.parametrize("path", SHIPPED + FROZEN, ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_shipped_and_frozen_graphs_are_proved(path: Path, tmp_path: Path) -> None:
     model = onnx.load(path)
     proof = overflow.prove(model, path.name)
