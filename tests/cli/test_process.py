@@ -68,6 +68,12 @@ sys.exit(main())
 """
 
 
+def _listening() -> None:
+    """Tests run in the background or under nohup would hand on that signals are ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def _started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
@@ -78,6 +84,7 @@ def _started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[byte
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=_listening,
     )
     try:
         yield process
