@@ -12,8 +12,9 @@ import numpy as np
 from edgecomp import constants as k
 from edgecomp.backends import Backend, Latent, load_backend
 from edgecomp.codestream import Codestream, Origin, Section, Tile, tile_grid
-from edgecomp.entropy import SymbolCoder, coder_by_id, coder_by_name, decode_tile, encode_tile
+from edgecomp.entropy import LzmaCoder, SymbolCoder, coder_name, decode_tile, encode_tile
 from edgecomp.errors import CorruptDataError, ModelNotFoundError
+from edgecomp.model_coders import load_coder
 from edgecomp.models import Model, find_model, load_model, shipped_model
 from edgecomp.pictures import Picture
 
@@ -37,13 +38,16 @@ class Codec:
     Args:
         model: whose networks.
         backend: that runs them; None for a codec that only handles symbols.
-        coder: for encoding; decoding takes the one that the codestream names.
+        coder: for encoding; decoding takes the one that the codestream names, with the parameters
+            of the model, loaded when first needed.
     """
 
     def __init__(self, model: Model, backend: Backend | None, coder: SymbolCoder) -> None:
         self.model = model
         self._backend = backend
         self._coder = coder
+        self._coders = {coder.coder_id: coder}
+        self._lock = threading.Lock()
 
     @classmethod
     def load(
@@ -67,13 +71,13 @@ class Codec:
             threads: that one call may use.
 
         Raises:
-            ModelError: no such model, or it is damaged.
+            ModelError: no such model, it is damaged, or has no parameters for the coder.
             BackendUnavailableError: the backend's package is not installed.
             UsageError: unknown backend, or one that lacks the precision.
             ValueError: unknown coder.
         """
         chosen = shipped_model(quality) if model is None else load_model(model)
-        symbol_coder = coder_by_name(coder or k.DEFAULT_CODER)
+        symbol_coder = load_coder(chosen, coder)
         runs = load_backend(backend, chosen, precision=precision, threads=threads)
         return cls(chosen, runs, symbol_coder)
 
@@ -164,7 +168,9 @@ class Codec:
 
         Raises:
             CorruptDataError: a tile is damaged, or the symbols are not those that were coded.
-            ModelNotFoundError: the codestream was made with another model.
+            ModelNotFoundError: the codestream was made with another model, or with a coder that
+                this model has no parameters for.
+            ModelDamagedError: the coder's parameters are damaged.
             UnsupportedVersionError: coded with a coder that this edgecomp does not know.
         """
         model = self.model
@@ -178,7 +184,7 @@ class Codec:
             if side is not None and side % model.stride:
                 raise CorruptDataError(f"tile size {side} is not a multiple of {model.stride}")
         stream.check_tiles()
-        coder = coder_by_id(stream.coder_id)
+        coder = self._coder_of(stream.coder_id)
         rows, columns = -(-stream.height // model.stride), -(-stream.width // model.stride)
         symbols = np.empty((model.channels, rows, columns), np.uint8)
         counts = np.empty((rows, columns), np.uint8) if model.importance_map else None
@@ -210,7 +216,7 @@ class Codec:
             leave_out: kinds of sections that are not to be decoded (`damaged_metadata`).
 
         Raises:
-            CorruptDataError, ModelNotFoundError, UnsupportedVersionError: see `decode_symbols`.
+            CorruptDataError, ModelError, UnsupportedVersionError: see `decode_symbols`.
         """
         alpha, icc, exif, xmp = (
             None if kind in leave_out else stream.section(kind)
@@ -228,6 +234,14 @@ class Codec:
             icc=icc,
             xmp=xmp,
         )
+
+    def _coder_of(self, coder_id: int) -> SymbolCoder:
+        with self._lock:
+            coder = self._coders.get(coder_id)
+            if coder is None:
+                coder = load_coder(self.model, coder_name(coder_id))
+                self._coders[coder_id] = coder
+            return coder
 
     def _tile_slices(
         self, width: int, height: int, tile_width: int | None, tile_height: int | None
@@ -288,7 +302,9 @@ class CodecCache:
             runs = load_backend(
                 self._backend, model, precision=self._precision, threads=self._threads
             )
-        return Codec(model, runs, coder_by_name(k.DEFAULT_CODER))
+        # Only encoding would use this coder; damaged parameters must not hinder reading files that
+        # do without them.
+        return Codec(model, runs, LzmaCoder())
 
 
 def _positions(index: int, tile_side: int, side: int, stride: int) -> slice:

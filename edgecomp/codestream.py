@@ -109,7 +109,7 @@ class Codestream:
     Attributes:
         model_id: 8 bytes that name the model.
         width, height: of the picture, in pixels.
-        coder_id: the symbol coder (1 ``lzma``).
+        coder_id: the symbol coder (1 ``lzma``, 2 ``context``).
         gain: gain index of the model.
         symbol_hash: 4 bytes, see ``codec.symbol_hash``.
         grey: whether the picture is restored with one colour channel.

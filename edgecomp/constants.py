@@ -71,4 +71,8 @@ QUALITIES: Final = ("A", "B", "C")
 DEFAULT_QUALITY: Final = "B"
 BACKENDS: Final = ("onnx", "tensorflow")
 PRECISIONS: Final = ("auto", "int8", "fp32")
-DEFAULT_CODER: Final = "lzma"
+
+# Symbol coders. The number of a coder in codestreams is its place here, from 1 on: append only.
+CODER_NAMES: Final = ("lzma", "context")
+# Those whose parameters are a file of the model.
+CODERS_WITH_PARAMETERS: Final = ("context",)

@@ -13,7 +13,7 @@ from edgecomp.archive import ArchiveReader, Member
 from edgecomp.codec import CodecCache
 from edgecomp.codestream import Codestream, is_codestream, parse
 from edgecomp.constants import CODESTREAM_MAGIC, DEFAULT_MAX_PIXELS
-from edgecomp.entropy import coder_by_id
+from edgecomp.entropy import coder_name
 from edgecomp.errors import (
     EdgecompError,
     FormatError,
@@ -66,6 +66,7 @@ def _list_entry(member: Member, restored: str | None, names: dict[bytes, str]) -
         bpp=8 * size / heading.pixels if heading else None,
         mtime_ns=member.mtime_ns,
         model=names.get(heading.model_id, heading.model_id.hex()) if heading else None,
+        coder=_coder_name(heading.coder_id) if heading else None,
         restored=restored,
         problem=member.problem,
     )
@@ -174,7 +175,7 @@ def _info(
 
 def _coder_name(coder_id: int) -> str:
     try:
-        return coder_by_id(coder_id).name
+        return coder_name(coder_id)
     except UnsupportedVersionError:
         return f"coder {coder_id}"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from edgecomp.constants import MODEL_ID_BYTES, QUALITIES
+from edgecomp.constants import CODER_NAMES, CODERS_WITH_PARAMETERS, MODEL_ID_BYTES, QUALITIES
 from edgecomp.errors import ModelDamagedError, ModelNotFoundError
 
 MANIFEST: Final = "model.json"
@@ -25,8 +25,8 @@ _ROLES: Final = ("encoder", "decoder")
 
 
 @dataclass(frozen=True, slots=True)
-class GraphFile:
-    """One ONNX graph of a model: file name, SHA-256 in hexadecimal."""
+class ModelFile:
+    """An ONNX graph or a coder's parameters: file name, SHA-256 in hexadecimal."""
 
     file: str
     sha256: str
@@ -52,6 +52,8 @@ class Model:
         scales: values that the symbols stand for: one a symbol, or one step for all of them;
             empty where the manifest does not say.
         graphs: (role, precision) -> file.
+        coder_files: symbol coder -> file of its parameters, for the coders that need parameters
+            and that the model has them for.
         saved_model: files of the TensorFlow SavedModel, paths within the model's folder starting
             with ``saved_model/`` -> SHA-256 in hexadecimal; empty if there is none.
         parameters, multiply_adds_per_pixel: by role, for information.
@@ -70,7 +72,8 @@ class Model:
     gains: int
     version: int
     scales: tuple[float, ...]
-    graphs: dict[tuple[str, str], GraphFile]
+    graphs: dict[tuple[str, str], ModelFile]
+    coder_files: dict[str, ModelFile]
     saved_model: dict[str, str]
     parameters: dict[str, int]
     multiply_adds_per_pixel: dict[str, float]
@@ -85,6 +88,15 @@ class Model:
         """The precisions that both graphs are there in."""
         found = {precision for _, precision in self.graphs}
         return tuple(sorted(p for p in found if all((role, p) in self.graphs for role in _ROLES)))
+
+    @property
+    def coders(self) -> tuple[str, ...]:
+        """The symbol coders that pictures can be coded with, a part of ``CODER_NAMES``."""
+        return tuple(
+            name
+            for name in CODER_NAMES
+            if name in self.coder_files or name not in CODERS_WITH_PARAMETERS
+        )
 
     def size(self, precision: str | None = None) -> int:
         """Bytes of the graphs on disk, of one precision or of all.
@@ -116,6 +128,15 @@ class Model:
                 path=str(self.path),
             )
         return _read_checked(self.path / graph.file, graph.sha256)
+
+    def read_coder(self, name: str) -> bytes | None:
+        """The parameters of a symbol coder, after their hash was checked; None if there are none.
+
+        Raises:
+            ModelDamagedError: the file is missing or its hash is wrong.
+        """
+        file = self.coder_files.get(name)
+        return None if file is None else _read_checked(self.path / file.file, file.sha256)
 
     def check_saved_model(self) -> Path:
         """The folder of the TensorFlow SavedModel, after its files' hashes were checked.
@@ -218,7 +239,7 @@ def _parse_manifest(folder: Path, data: bytes) -> Model:
     if fields["schema"] != _SCHEMA:
         raise ValueError(f"manifest schema {fields['schema']}; this edgecomp reads {_SCHEMA}")
     graphs = {
-        (role, precision): GraphFile(_plain_name(entry["file"]), str(entry["sha256"]))
+        (role, precision): _model_file(entry)
         for role in _ROLES
         for precision, entry in fields["graphs"].get(role, {}).items()
     }
@@ -237,6 +258,7 @@ def _parse_manifest(folder: Path, data: bytes) -> Model:
         version=_integer({"version": 1} | fields, "version", 1, _VERSION),
         scales=tuple(_finite(value) for value in fields.get("scales", ())),
         graphs=graphs,
+        coder_files=_coder_files(fields.get("coders", {})),
         saved_model={
             _plain_path(file): str(digest) for file, digest in fields.get("saved_model", {}).items()
         },
@@ -254,6 +276,24 @@ def _parse_manifest(folder: Path, data: bytes) -> Model:
     return model
 
 
+def _coder_files(coders: object) -> dict[str, ModelFile]:
+    """The files of the coders that this edgecomp knows; a newer exporter may know others."""
+    if not isinstance(coders, dict):
+        raise ValueError(f"coders is {coders!r}, not an object")
+    known = {name: coders[name] for name in CODER_NAMES if name in coders}
+    for name, entry in known.items():
+        if not isinstance(entry, dict):
+            raise ValueError(f"coder {name} is {entry!r}, not an object")
+    return {name: _model_file(known[name]) for name in CODERS_WITH_PARAMETERS if name in known}
+
+
+def _model_file(entry: dict[str, Any]) -> ModelFile:
+    digest = entry["sha256"]
+    if not isinstance(digest, str):
+        raise ValueError(f"not a SHA-256: {digest!r}")
+    return ModelFile(_plain_name(entry["file"]), digest)
+
+
 def _integer(fields: dict[str, Any], key: str, low: int, high: int) -> int:
     value = fields[key]
     if not isinstance(value, int) or not low <= value <= high:
@@ -269,7 +309,9 @@ def _finite(value: object) -> float:
 
 def _plain_name(name: object) -> str:
     """A file name without folders: a manifest never leads out of its folder."""
-    if not isinstance(name, str) or Path(name).name != name:
+    if not isinstance(name, str) or name in ("", "..") or Path(name).name != name:
+        raise ValueError(f"not a plain file name: {name!r}")
+    if not name.isprintable():  # a zero byte or half a surrogate pair, which no path can hold
         raise ValueError(f"not a plain file name: {name!r}")
     return name
 

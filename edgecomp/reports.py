@@ -22,6 +22,8 @@ class ListEntry:
         bpp: bits per pixel of a coded picture, else None.
         mtime_ns: of the source, nanoseconds since the epoch; None if not known.
         model: name of a coded picture's model, or its id in hexadecimal, else None.
+        coder: name of a coded picture's symbol coder, or its number where it is not known,
+            else None.
         restored: the name under which `decompress` restores it; None if it is damaged.
         problem: what is wrong with it, as far as can be seen without reading its data.
     """
@@ -34,6 +36,7 @@ class ListEntry:
     bpp: float | None
     mtime_ns: int | None
     model: str | None
+    coder: str | None
     restored: str | None
     problem: str | None
 
@@ -48,6 +51,7 @@ class ListEntry:
             "bpp": None if self.bpp is None else round(self.bpp, 6),
             "mtime_ns": self.mtime_ns,
             "model": self.model,
+            "coder": self.coder,
             "restored": self.restored,
             "problem": self.problem,
         }

@@ -150,7 +150,9 @@ def test_impossible_options_are_refused(
     [
         ({"model_id": bytes(8)}, ModelNotFoundError, "made with model 0000000000000000"),
         ({"gain": 3}, CorruptDataError, "gain index 3 of 1"),
-        ({"coder_id": 9}, UnsupportedVersionError, "9"),
+        ({"coder_id": 0}, UnsupportedVersionError, "coder 0"),
+        ({"coder_id": 2}, ModelNotFoundError, "model tiny has no parameters for the coder context"),
+        ({"coder_id": 9}, UnsupportedVersionError, "coder 9"),
         ({"symbol_hash": bytes(4)}, CorruptDataError, "not those that were coded"),
         ({"tile_width": 12, "tile_height": 4096}, CorruptDataError, "multiple of 8"),
     ],

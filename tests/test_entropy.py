@@ -11,9 +11,10 @@ from common import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecomp import entropy, native
-from edgecomp.entropy import lzma_coder
+from edgecomp import constants, entropy, native
+from edgecomp.entropy import LzmaCoder, lzma_coder
 from edgecomp.errors import CorruptDataError, LimitError, UnsupportedVersionError
+from edgecomp.varint import Cursor
 
 CODERS = [entropy.coder_by_name(name) for name in entropy.CODER_NAMES]
 every_coder = pytest.mark.parametrize("coder", CODERS, ids=entropy.CODER_NAMES)
@@ -43,15 +44,16 @@ def latents(seed: int = 5, channels: int = 24) -> native.Symbols:
 
 
 def test_names_and_numbers() -> None:
+    assert constants.CODER_NAMES == ("lzma", "context")
     assert entropy.CODER_NAMES[0] == "lzma"
-    assert entropy.coder_by_name("lzma").coder_id == 1
+    assert [entropy.coder_name(number) for number in (1, 2)] == ["lzma", "context"]
     for coder in CODERS:
-        assert entropy.coder_by_id(coder.coder_id) is entropy.coder_by_name(coder.name) is coder
+        assert entropy.coder_name(coder.coder_id) == coder.name
     with pytest.raises(ValueError, match=r"'zip'.*known: lzma"):
         entropy.coder_by_name("zip")
-    for number in (0, 15, 255):
+    for number in (0, 3, 15, 255):
         with pytest.raises(UnsupportedVersionError, match=f"coder {number}"):
-            entropy.coder_by_id(number)
+            entropy.coder_name(number)
 
 
 @every_coder
@@ -132,6 +134,20 @@ def test_map_needs_room_in_a_byte(coder) -> None:
     symbols = np.zeros((256, 1, 1), np.uint8)
     with pytest.raises(ValueError, match="256 channels"):
         entropy.encode_tile(coder, symbols, levels=6, zero=0, counts=symbols[0])
+
+
+@every_coder
+def test_the_map_is_coded_by_lzma_whatever_codes_the_symbols(coder) -> None:
+    symbols = latents(channels=4)[:, :8, :8]
+    counts = np.add.outer(np.arange(8), np.arange(8)).astype(np.uint8) % 5
+    symbols = np.where(np.arange(4)[:, None, None] < counts, symbols, np.uint8(128))
+    payload = entropy.encode_tile(coder, symbols, levels=256, zero=128, counts=counts)
+    cursor = Cursor(payload, "tile")
+    coded_map = cursor.take(cursor.varint())
+    residual = LzmaCoder().decode(coded_map, shape=(1, 8, 8), levels=5, zero=2)
+    assert np.array_equal(native.map_restore(residual[0], 5), counts)
+    rest = cursor.take(cursor.remaining)
+    assert rest == coder.encode(symbols, levels=256, zero=128, counts=counts)
 
 
 @every_coder

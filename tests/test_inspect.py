@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from edgecomp.archive import ArchiveReader
+from edgecomp.codestream import parse
 from edgecomp.compress import compress_folder, compress_picture
 from edgecomp.errors import ExitCode, NotEdgecompError, SourceError
 from edgecomp.inspect import info, list_archive, verify
@@ -46,6 +48,8 @@ def test_list(archive: Path, tiny: Path) -> None:
     ]
     picture = entries[0]
     assert (picture.width, picture.height, picture.model) == (152, 96, "tiny")
+    assert (picture.coder, entries[3].coder) == ("lzma", None)
+    assert picture.to_json()["coder"] == "lzma"
     assert picture.bpp == 8 * picture.bytes / (152 * 96)
     assert picture.mtime_ns == (archive.parent / "in" / "a.png").stat().st_mtime_ns
     assert entries[3].width is entries[3].model is entries[3].bpp is None
@@ -72,6 +76,7 @@ def test_info(archive: Path, tiny: Path) -> None:
     assert (found.images, found.verbatim, found.files, found.folders) == (2, 1, 1, 1)
     assert found.pixels == 2 * 152 * 96
     assert [name for _, name in found.models] == ["tiny"]
+    assert found.coders == ("lzma",)
     assert found.damaged == ()
     parts = found.symbol_bytes + found.metadata_bytes + found.other_bytes + found.overhead_bytes
     assert parts == found.bytes
@@ -152,6 +157,34 @@ def test_verify_a_codestream(tmp_path: Path, tiny: Path, photo: Image.Image) -> 
         report = verify(path, model=tiny)
         assert report.exit_code == ExitCode.DAMAGED
         assert report.damaged[0].path == str(path)
+
+
+@pytest.mark.parametrize(
+    ("coder_id", "name", "exit_code", "says"),
+    [
+        (2, "context", ExitCode.MODEL, "model tiny has no parameters for the coder context"),
+        (9, "coder 9", ExitCode.DAMAGED, "coder 9, which this version does not have"),
+    ],
+)
+def test_coders_that_cannot_be_used_here(
+    tmp_path: Path,
+    tiny: Path,
+    photo: Image.Image,
+    coder_id: int,
+    name: str,
+    exit_code: ExitCode,
+    says: str,
+) -> None:
+    photo.save(tmp_path / "a.png")
+    compress_picture(tmp_path / "a.png", model=tiny)
+    path = tmp_path / "a.edge"
+    path.write_bytes(replace(parse(path.read_bytes()), coder_id=coder_id).pack())
+    assert info(path, model=tiny).coders == (name,)
+    report = verify(path, model=tiny)
+    assert report.exit_code == exit_code
+    (note,) = report.unchecked + report.damaged
+    assert says in note.reason
+    assert verify(path, level="checksums").exit_code == ExitCode.DONE
 
 
 @pytest.mark.parametrize("look", [list_archive, info, verify])

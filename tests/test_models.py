@@ -51,6 +51,41 @@ def test_a_flipped_byte_in_a_graph_is_refused(copy: Path) -> None:
         load_model(copy).read_graph("decoder", "int8")
 
 
+def _with_parameters(folder: Path, data: bytes = b"some numbers") -> None:
+    (folder / "context.bin").write_bytes(data)
+    entry = {"file": "context.bin", "sha256": hashlib.sha256(data).hexdigest()}
+    _change(folder, coders={"context": entry, "lzma": {}})
+
+
+def test_a_model_says_which_coders_it_has_and_reads_their_parameters(copy: Path) -> None:
+    model = load_model(copy)
+    assert model.coders == ("lzma",)
+    assert model.read_coder("lzma") is model.read_coder("context") is None
+    _with_parameters(copy)
+    model = load_model(copy)
+    assert model.coders == ("lzma", "context")
+    assert model.read_coder("lzma") is None
+    assert model.read_coder("context") == b"some numbers"
+
+
+def test_damaged_parameters_of_a_coder_are_refused(copy: Path) -> None:
+    _with_parameters(copy)
+    (copy / "context.bin").write_bytes(b"same numbers")
+    with pytest.raises(ModelDamagedError, match=r"context\.bin.*SHA-256"):
+        load_model(copy).read_coder("context")
+    (copy / "context.bin").unlink()
+    with pytest.raises(ModelDamagedError, match=r"context\.bin.*cannot be read"):
+        load_model(copy).read_coder("context")
+
+
+@pytest.mark.parametrize(
+    "coders", [{}, {"fractal": {}}, {"lzma": {}, "fractal": 7}, {"lzma": {"level": 9}}]
+)
+def test_coders_of_newer_exporters_are_ignored(copy: Path, coders: dict[str, Any]) -> None:
+    _change(copy, coders=coders)
+    assert load_model(copy).coders == ("lzma",)
+
+
 def test_missing_things_are_named(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"nowhere.*model\.json is missing"):
         load_model(tmp_path / "nowhere")
@@ -75,7 +110,21 @@ def test_missing_things_are_named(copy: Path, tmp_path: Path) -> None:
         {"zero": 200, "levels": 6},
         {"gains": 17},
         {"graphs": {"encoder": {"int8": {"file": "../x.onnx", "sha256": ""}}}},
+        {"graphs": {"encoder": {"int8": {"file": "", "sha256": ""}}}},
+        {"graphs": {"encoder": {"int8": {"file": "..", "sha256": ""}}}},
+        {"graphs": {"encoder": {"int8": {"file": "a\0b", "sha256": ""}}}},
+        {"graphs": {"encoder": {"int8": {"file": "\ud800", "sha256": ""}}}},
+        {"graphs": {"encoder": {"int8": {"file": "x.onnx", "sha256": None}}}},
         {"graphs": []},
+        {"coders": []},
+        {"coders": None},
+        {"coders": {"lzma": 1}},
+        {"coders": {"context": []}},
+        {"coders": {"context": {}}},
+        {"coders": {"context": {"file": "context.bin"}}},
+        {"coders": {"context": {"file": "context.bin", "sha256": 5}}},
+        {"coders": {"context": {"file": "../context.bin", "sha256": ""}}},
+        {"coders": {"context": {"file": ["context.bin"], "sha256": ""}}},
         {"saved_model": {"../../etc/passwd": "00"}},
         {"importance_map": True, "channels": 256},
         {"version": 2},

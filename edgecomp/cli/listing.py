@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 USAGE = "ARCHIVE [options]"
 DESCRIPTION = """\
 Lists what is in an archive: for each file its name, what it is kept as, the size of the picture,
-the bytes that it takes, bits per pixel, when it was last changed, and the name that it comes back
-under. Nothing is decoded.
+the bytes that it takes, bits per pixel, the coder of its symbols, when it was last changed, and the
+name that it comes back under. Nothing is decoded.
 """
 EXAMPLES = """\
 edgecomp list photos.ecz
 edgecomp list photos.ecz --json
 """
 
-_HEADER = ("name", "kind", "pixels", "bytes", "bpp", "modified", "restored as")
+_HEADER = ("name", "kind", "pixels", "bytes", "bpp", "coder", "modified", "restored as")
 _KINDS = {"verbatim-picture": "kept picture"}
 _NONE = "-"
 
@@ -61,6 +61,7 @@ def _row(entry: ListEntry) -> tuple[str, ...]:
         _NONE if entry.width is None else f"{entry.width}x{entry.height}",
         str(entry.bytes),
         _NONE if entry.bpp is None else f"{entry.bpp:.3f}",
+        entry.coder or _NONE,
         _time(entry.mtime_ns),
         "(damaged)" if entry.restored is None else entry.restored.rpartition("/")[2],
     )

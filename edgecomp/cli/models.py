@@ -14,15 +14,25 @@ if TYPE_CHECKING:
 
 USAGE = "[--json]"
 DESCRIPTION = """\
-Lists the models that come with edgecomp: one for each quality, what they weigh and what they cost.
-An archive names the model that it was made with by the hash shown here; 'edgecomp info' shows it.
+Lists the models that come with edgecomp: one for each quality, what they weigh, what they cost and
+the coders of symbols that work with them. An archive names the model that it was made with by the
+hash shown here; 'edgecomp info' shows it.
 """
 EXAMPLES = """\
 edgecomp models
 edgecomp models --json
 """
 
-_HEADER = ("model", "quality", "size", "parameters", "multiply-adds/pixel", "precisions", "hash")
+_HEADER = (
+    "model",
+    "quality",
+    "size",
+    "parameters",
+    "multiply-adds/pixel",
+    "precisions",
+    "coders",
+    "hash",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +67,7 @@ def _row(model: Model) -> tuple[str, ...]:
         human_count(sum(model.parameters.values())),
         human_count(round(sum(model.multiply_adds_per_pixel.values()))),
         " ".join(model.precisions),
+        " ".join(model.coders),
         model.id_hex,
     )
 
@@ -71,6 +82,7 @@ def _record(model: Model) -> dict[str, Any]:
         "parameters": model.parameters,
         "multiply_adds_per_pixel": model.multiply_adds_per_pixel,
         "precisions": model.precisions,
+        "coders": model.coders,
         "graphs": [
             {
                 "role": role,

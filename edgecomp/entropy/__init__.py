@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgecomp import constants
 from edgecomp.entropy.coder import SymbolCoder
 from edgecomp.entropy.lzma_coder import LzmaCoder
 from edgecomp.entropy.tile import decode_tile, encode_tile
@@ -9,16 +10,16 @@ from edgecomp.errors import UnsupportedVersionError
 
 __all__ = [
     "CODER_NAMES",
+    "LzmaCoder",
     "SymbolCoder",
-    "coder_by_id",
     "coder_by_name",
+    "coder_name",
     "decode_tile",
     "encode_tile",
 ]
 
-_CODERS: tuple[SymbolCoder, ...] = (LzmaCoder(),)
-
-CODER_NAMES: tuple[str, ...] = tuple(coder.name for coder in _CODERS)
+# Those that this version has.
+CODER_NAMES: tuple[str, ...] = (LzmaCoder.name,)
 
 
 def coder_by_name(name: str) -> SymbolCoder:
@@ -26,22 +27,23 @@ def coder_by_name(name: str) -> SymbolCoder:
 
     Raises:
         ValueError: there is none of that name.
+        UnsupportedVersionError: there is one, but this version lacks it.
     """
-    for coder in _CODERS:
-        if coder.name == name:
-            return coder
+    if name == LzmaCoder.name:
+        return LzmaCoder()
+    if name in constants.CODER_NAMES:
+        raise UnsupportedVersionError(f"this version does not have the coder {name}")
     raise ValueError(f"unknown coder {name!r}; known: {', '.join(CODER_NAMES)}")
 
 
-def coder_by_id(coder_id: int) -> SymbolCoder:
-    """The coder that a file names.
+def coder_name(coder_id: int) -> str:
+    """The name of the coder that a file names by its number.
 
     Raises:
-        UnsupportedVersionError: this version has no such coder.
+        UnsupportedVersionError: this version knows no such coder.
     """
-    for coder in _CODERS:
-        if coder.coder_id == coder_id:
-            return coder
-    raise UnsupportedVersionError(
-        f"the symbols are coded by coder {coder_id}, which this version does not have"
-    )
+    if not 1 <= coder_id <= len(constants.CODER_NAMES):
+        raise UnsupportedVersionError(
+            f"the symbols are coded by coder {coder_id}, which this version does not have"
+        )
+    return constants.CODER_NAMES[coder_id - 1]

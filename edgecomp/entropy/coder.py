@@ -26,7 +26,7 @@ class SymbolCoder(Protocol):
 
     @property
     def coder_id(self) -> int:
-        """What files call it: 1 is ``lzma``, 2 is reserved for ``context``."""
+        """What codestreams call it: 1 is ``lzma``, 2 is ``context``."""
 
     def encode(
         self,

@@ -1,10 +1,19 @@
-"""The payload of one tile: the importance map, where the model has one, and the symbols."""
+"""The payload of one tile: the importance map, where the model has one, and the symbols.
+
+The symbols are coded by the coder that the codestream names, the map always by ``lzma``: a coder
+with parameters has them for a model's symbols, not for its map.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgecomp import native
 from edgecomp.entropy.coder import SymbolCoder, Symbols
+from edgecomp.entropy.lzma_coder import LzmaCoder
 from edgecomp.varint import Cursor, pack_varint
+
+_MAP_CODER: Final = LzmaCoder()
 
 
 def encode_tile(
@@ -15,13 +24,18 @@ def encode_tile(
     zero: int,
     counts: Symbols | None = None,
 ) -> bytes:
-    """Code a tile; the arguments are those of :meth:`SymbolCoder.encode`."""
+    """Code a tile.
+
+    Args:
+        coder: of the symbols.
+        symbols, levels, zero, counts: as for :meth:`SymbolCoder.encode`.
+    """
     coded = coder.encode(symbols, levels=levels, zero=zero, counts=counts)
     if counts is None:
         return coded
     map_levels = _map_levels(symbols.shape[0])
     residual = native.map_residual(counts, map_levels)
-    coded_map = coder.encode(residual[None], levels=map_levels, zero=map_levels // 2)
+    coded_map = _MAP_CODER.encode(residual[None], levels=map_levels, zero=map_levels // 2)
     return pack_varint(len(coded_map)) + coded_map + coded
 
 
@@ -45,7 +59,7 @@ def decode_tile(
     map_levels = _map_levels(channels)
     cursor = Cursor(data, "tile")
     coded_map = cursor.take(cursor.varint())
-    residual = coder.decode(
+    residual = _MAP_CODER.decode(
         coded_map, shape=(1, height, width), levels=map_levels, zero=map_levels // 2
     )
     counts = native.map_restore(residual[0], map_levels)

@@ -256,15 +256,17 @@ def test_list_and_info(line: Line, folder: Path) -> None:
     code, out, err = line("list", "x.ecz")
     assert (code, err) == (ExitCode.DONE, "")
     header, *rows = out.splitlines()
-    assert header.split()[:4] == ["name", "kind", "pixels", "bytes"]
+    assert header.split()[:6] == ["name", "kind", "pixels", "bytes", "bpp", "coder"]
     assert len(rows) == 4
     assert rows[0].split()[:3] == ["a.png", "picture", "152x96"]
+    assert rows[0].split()[5] == "lzma"
     assert "2025-06-07 08:09  a.png" in rows[0]
     assert "kept picture" in out
     assert "лето 夏/дом №1.png" in out
     code, out, _ = line("list", "x.ecz", "--json")
     entries = json.loads(out)["entries"]
     assert out.isascii()
+    assert [entry["coder"] for entry in entries].count("lzma") == 2
     assert entries[0]["mtime_ns"] == round(time_set * 1e9)
     assert {entry["name"] for entry in entries} == _names(folder)
     code, out, _ = line("info", "x.ecz")
@@ -282,12 +284,14 @@ def test_models(line: Line) -> None:
     header, *rows = out.splitlines()
     assert (
         header.split()
-        == "model quality size parameters multiply-adds/pixel precisions hash".split()
+        == "model quality size parameters multiply-adds/pixel precisions coders hash".split()
     )
     assert [row.split()[1] for row in rows] == ["A", "B", "C"]
     code, out, _ = line("models", "--json", model=False)
     for record, row in zip(json.loads(out)["models"], rows, strict=True):
         assert record["model_id"] == row.split()[-1]
+        assert record["coders"][0] == "lzma"
+        assert " ".join(record["coders"]) in row
         assert record["bytes"] <= sum(graph["bytes"] for graph in record["graphs"])
         assert {"encoder", "decoder"} == {graph["role"] for graph in record["graphs"]}
 

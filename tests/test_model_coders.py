@@ -1,0 +1,63 @@
+"""Which coder a model's symbols are coded with, and its parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgecomp.entropy import LzmaCoder
+from edgecomp.errors import ModelDamagedError, ModelNotFoundError, UnsupportedVersionError
+from edgecomp.model_coders import default_coder, load_coder
+from edgecomp.models import load_model
+
+
+@pytest.fixture
+def copy(tiny: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny, tmp_path / "model"))
+
+
+def _give(folder: Path, data: bytes) -> None:
+    """Let a model have these bytes as the parameters of ``context``."""
+    (folder / "context.bin").write_bytes(data)
+    manifest = json.loads((folder / "model.json").read_text())
+    entry = {"file": "context.bin", "sha256": hashlib.sha256(data).hexdigest()}
+    manifest["coders"] = {"context": entry, "lzma": {}}
+    (folder / "model.json").write_text(json.dumps(manifest))
+
+
+def test_a_model_without_parameters_is_coded_by_lzma(tiny: Path) -> None:
+    model = load_model(tiny)
+    assert default_coder(model) == "lzma"
+    assert isinstance(load_coder(model), LzmaCoder)
+    assert isinstance(load_coder(model, "lzma"), LzmaCoder)
+
+
+def test_unknown_coders_are_named(tiny: Path) -> None:
+    with pytest.raises(ValueError, match=r"'zip'.*known: lzma"):
+        load_coder(load_model(tiny), "zip")
+
+
+def test_a_model_without_parameters_cannot_be_coded_by_context(tiny: Path) -> None:
+    says = r"model tiny has no parameters for the coder context \(coders: lzma\)"
+    with pytest.raises(ModelNotFoundError, match=says) as raised:
+        load_coder(load_model(tiny), "context")
+    assert raised.value.path == str(tiny)
+
+
+def test_damaged_parameters_are_refused_and_others_need_none(copy: Path) -> None:
+    _give(copy, b"some numbers")
+    (copy / "context.bin").write_bytes(b"same numbers")
+    with pytest.raises(ModelDamagedError, match=r"context\.bin.*SHA-256"):
+        load_coder(load_model(copy), "context")
+    assert isinstance(load_coder(load_model(copy), "lzma"), LzmaCoder)
+
+
+def test_a_coder_that_this_version_lacks_is_named(copy: Path) -> None:
+    _give(copy, b"some numbers")
+    assert isinstance(load_coder(load_model(copy)), LzmaCoder)
+    with pytest.raises(UnsupportedVersionError, match="does not have the coder context"):
+        load_coder(load_model(copy), "context")
