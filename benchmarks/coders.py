@@ -45,6 +45,7 @@ from coders_peers import CONTEXT, PACKED_LZMA, Peer, peers_of
 from edgecomp.codec import Codec
 from edgecomp.codestream import parse
 from edgecomp.constants import QUALITIES
+from edgecomp.errors import EdgecompError
 from edgecomp.pictures import read_picture
 from export.checkpoint import CheckpointError
 
@@ -202,9 +203,14 @@ def ideal_rows(quality: str, zero: int, volumes: list[Volume]) -> tuple[list[Row
     except CheckpointError as error:
         return rows, [f"{FLOAT_CONTEXT}: {error}"]
     first = volumes[0]
-    spent = model.seconds_by_position(first.symbols) * 1e3
-    rows.append(Row(FLOAT_CONTEXT, sum(map(model.ideal_bytes, symbols)), None, spent))
-    note = f"{FLOAT_CONTEXT}: time of {first.name} alone, the arithmetic decoder not counted"
+    seconds = model.seconds_by_position(first.symbols)
+    # To the mean picture, like the times above it.
+    scaled = seconds * 1e3 * sum(s.size for s in symbols) / len(symbols) / first.symbols.size
+    rows.append(Row(FLOAT_CONTEXT, sum(map(model.ideal_bytes, symbols)), None, scaled))
+    note = (
+        f"{FLOAT_CONTEXT}: {seconds:.3f} s on {first.name}, position by position, the arithmetic"
+        " decoder not counted; in the table, scaled to the mean picture"
+    )
     return rows, [note]
 
 
@@ -213,6 +219,7 @@ def table_of(quality: str, folder: Path, limit: int | None, rounds: int) -> Tabl
 
     Raises:
         BenchmarkError: there are no pictures, or a coder failed.
+        EdgecompError: a picture or the model cannot be read.
     """
     paths = sorted(folder.rglob("*.png"))[:limit]
     if not paths:
@@ -308,7 +315,7 @@ def main(argv: list[str] | None = None) -> int:
                 records.append(record_of(table))
                 if args.json is not None:
                     args.json.write_text(json.dumps(records, indent=1) + "\n")
-    except BenchmarkError as error:
+    except (BenchmarkError, EdgecompError) as error:
         print(f"coders: {error}", file=sys.stderr)
         return 1
     return 0

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecomp import native
-from edgecomp.entropy import CODER_NAMES, SymbolCoder, coder_by_name
+from edgecomp.entropy import LzmaCoder, SymbolCoder
+from edgecomp.errors import ModelNotFoundError, UnsupportedVersionError
+from edgecomp.model_coders import load_coder
 from edgecomp.models import Model
 
 Symbols = NDArray[np.uint8]
@@ -46,8 +48,12 @@ class Peer:
 
 
 def peers_of(model: Model) -> tuple[list[Peer], list[str]]:
-    """The coders to compare on a model's symbols, and why some of them cannot take part."""
-    shipped = _of_edgecomp(f"{PACKED_LZMA}, 0e (shipped)", coder_by_name("lzma"), model)
+    """The coders to compare on a model's symbols, and why some of them cannot take part.
+
+    Raises:
+        ModelDamagedError: the model's parameters of the coder `context` are damaged.
+    """
+    shipped = _of_edgecomp(f"{PACKED_LZMA}, 0e (shipped)", LzmaCoder(), model)
     peers = [
         Peer("pickle + LZMA (the paper)", _pickle_lzma, _unpickle_lzma),
         Peer("pickle + xz -9e", _pickle_xz, _unpickle_lzma),
@@ -146,9 +152,10 @@ def _package(name: str) -> Any:
 
 
 def _context(model: Model) -> Peer:
-    if CONTEXT not in CODER_NAMES:
-        raise AbsentError(f"{CONTEXT}: this edgecomp has no such coder")
-    raise AbsentError(f"{CONTEXT}: model {model.name} has no parameters for it")
+    try:
+        return _of_edgecomp(CONTEXT, load_coder(model, CONTEXT), model)
+    except (ModelNotFoundError, UnsupportedVersionError) as error:
+        raise AbsentError(f"{CONTEXT}: {error}") from error
 
 
 def _of_edgecomp(name: str, coder: SymbolCoder, model: Model) -> Peer:

@@ -16,11 +16,20 @@ import pytest
 
 from edgecomp.codec import Codec
 from edgecomp.codestream import parse
-from edgecomp.constants import QUALITIES
-from edgecomp.entropy import coder_by_name, decode_tile, encode_tile
+from edgecomp.constants import CODER_NAMES, QUALITIES
+from edgecomp.entropy import SymbolCoder, decode_tile, encode_tile
+from edgecomp.model_coders import load_coder
 from edgecomp.pictures import Picture, read_picture, write_picture
 
 PHOTO = Path(__file__).parent.parent / "examples" / "photos" / "kodim05.png"
+
+
+def in_groups_of_coders(stage: str) -> list[Any]:
+    """Every coder's name, each in a group of its own ("lzma encode")."""
+    return [
+        pytest.param(name, marks=pytest.mark.benchmark(group=f"{name} {stage}"))
+        for name in CODER_NAMES
+    ]
 
 
 @pytest.fixture(scope="module", params=QUALITIES)
@@ -51,16 +60,17 @@ def test_decoder_network(benchmark: Any, codec: Codec, picture: Picture) -> None
     assert benchmark(codec.backend.synthesise, symbols, 0).shape == picture.rgb.shape
 
 
-@pytest.mark.benchmark(group="lzma encode")
-def test_lzma_encode(benchmark: Any, codec: Codec, picture: Picture) -> None:
+@pytest.mark.parametrize("name", in_groups_of_coders("encode"))
+def test_encode_symbols(benchmark: Any, codec: Codec, picture: Picture, name: str) -> None:
+    coder = _coder(codec, name)
     symbols, options = _symbols(codec, picture)
-    assert len(benchmark(encode_tile, coder_by_name("lzma"), symbols, **options)) > 0
+    assert len(benchmark(encode_tile, coder, symbols, **options)) > 0
 
 
-@pytest.mark.benchmark(group="lzma decode")
-def test_lzma_decode(benchmark: Any, codec: Codec, picture: Picture) -> None:
+@pytest.mark.parametrize("name", in_groups_of_coders("decode"))
+def test_decode_symbols(benchmark: Any, codec: Codec, picture: Picture, name: str) -> None:
+    coder = _coder(codec, name)
     symbols, options = _symbols(codec, picture)
-    coder = coder_by_name("lzma")
     data = encode_tile(coder, symbols, **options)
     options |= {"shape": symbols.shape, "importance_map": False}
     decoded, _ = benchmark(decode_tile, coder, data, **options)
@@ -83,6 +93,12 @@ def test_encode_and_decode(benchmark: Any, codec: Codec, picture: Picture) -> No
         return codec.decode(parse(codec.encode(picture)))
 
     assert benchmark(both).rgb.shape == picture.rgb.shape
+
+
+def _coder(codec: Codec, name: str) -> SymbolCoder:
+    if name not in codec.model.coders:
+        pytest.skip(f"model {codec.model_name} has no parameters for the coder {name}")
+    return load_coder(codec.model, name)
 
 
 def _symbols(codec: Codec, picture: Picture) -> tuple[np.ndarray, dict[str, Any]]:

@@ -17,7 +17,7 @@ from common import ROOT
 from PIL import Image
 
 from edgecomp.codec import Codec
-from edgecomp.entropy import coder_by_name
+from edgecomp.entropy import LzmaCoder
 from edgecomp.models import load_model
 
 ENVIRONMENT = ("KERAS_BACKEND", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -225,7 +225,7 @@ def test_command(
     codec = Codec.load("B", precision="int8")
     (volume,) = coders.volumes_of(codec, [folder / "a.png"])
     options_of = {"levels": codec.model.levels, "zero": codec.model.zero}
-    expected = len(coder_by_name("lzma").encode(volume.symbols, **options_of))
+    expected = len(LzmaCoder().encode(volume.symbols, **options_of))
     sizes = {row["name"]: row["bytes"] for row in found["rows"]}
     assert sizes["packed + LZMA, 0e (shipped)"] == expected
     assert all(row["bpp"] == row["bytes"] * 8 / pixels for row in found["rows"])
@@ -238,6 +238,14 @@ def test_command_without_pictures(
 ) -> None:
     assert coders.main([str(tmp_path)]) == 1
     assert "no PNG pictures" in capsys.readouterr().err
+
+
+def test_command_names_a_bad_picture(
+    coders: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert coders.main([str(tmp_path)]) == 1
+    assert "broken.png" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--limit", "--rounds"])
