@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from edgecomp import native
 from edgecomp.entropy import LzmaCoder, SymbolCoder
-from edgecomp.errors import ModelNotFoundError, UnsupportedVersionError
 from edgecomp.model_coders import load_coder
 from edgecomp.models import Model
 
@@ -52,6 +51,7 @@ def peers_of(model: Model) -> tuple[list[Peer], list[str]]:
 
     Raises:
         ModelDamagedError: the model's parameters of the coder `context` are damaged.
+        UnsupportedVersionError: the model has such parameters, but this edgecomp lacks the coder.
     """
     shipped = _of_edgecomp(f"{PACKED_LZMA}, 0e (shipped)", LzmaCoder(), model)
     peers = [
@@ -152,10 +152,9 @@ def _package(name: str) -> Any:
 
 
 def _context(model: Model) -> Peer:
-    try:
-        return _of_edgecomp(CONTEXT, load_coder(model, CONTEXT), model)
-    except (ModelNotFoundError, UnsupportedVersionError) as error:
-        raise AbsentError(f"{CONTEXT}: {error}") from error
+    if CONTEXT not in model.coders:
+        raise AbsentError(f"{CONTEXT}: model {model.name} has no parameters for it")
+    return _of_edgecomp(CONTEXT, load_coder(model, CONTEXT), model)
 
 
 def _of_edgecomp(name: str, coder: SymbolCoder, model: Model) -> Peer:
