@@ -7,6 +7,7 @@ else.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NoReturn
 
@@ -29,6 +30,10 @@ MIN_LEVELS: int = lib.EDGECOMP_MIN_LEVELS
 MAX_LEVELS: int = lib.EDGECOMP_MAX_LEVELS
 MAX_SYMBOLS: int = lib.EDGECOMP_MAX_SYMBOLS
 
+# What the most expensive symbol costs: a frequency of one in 2^24; and the end of the code.
+_CONTEXT_BYTES_A_SYMBOL = 3
+_CONTEXT_END_BYTES = 8
+
 
 class Layout(IntEnum):
     """How a volume is packed; the first two are also the first byte of packed data."""
@@ -36,6 +41,32 @@ class Layout(IntEnum):
     DENSE = lib.EDGECOMP_LAYOUT_DENSE
     SORTED = lib.EDGECOMP_LAYOUT_SORTED
     AUTO = lib.EDGECOMP_LAYOUT_AUTO
+
+
+class Kernels(IntEnum):
+    """Which instructions the context coder uses; all give the same bytes."""
+
+    AUTO = lib.EDGECOMP_KERNELS_AUTO
+    PORTABLE = lib.EDGECOMP_KERNELS_PORTABLE
+    AVX2 = lib.EDGECOMP_KERNELS_AVX2
+    NEON = lib.EDGECOMP_KERNELS_NEON
+
+
+@dataclass(frozen=True, slots=True)
+class ContextParameters:
+    """The parameters of a context model, checked; made by :func:`context_parameters`.
+
+    Attributes:
+        data: as they stand in the file.
+        channels, levels, zero: of the volumes that they code.
+        prepared: the model laid out for this machine; only this module reads it.
+    """
+
+    data: bytes
+    channels: int
+    levels: int
+    zero: int
+    prepared: NDArray[np.uint8] = field(repr=False, compare=False)
 
 
 _POINTER_TYPES: dict[np.dtype[Any], str] = {
@@ -149,6 +180,123 @@ def map_restore(residual: Symbols, levels: int) -> Symbols:
     return _map(lib.edgecomp_map_restore, residual, levels, "restoring an importance map")
 
 
+def context_parameters(data: bytes) -> ContextParameters:
+    """Check the parameters of a context model and prepare them for coding.
+
+    Raises:
+        CorruptDataError: no such parameters, of another version, or beyond what is safe.
+    """
+    size = ffi.new("size_t *")
+    what = "reading the parameters of the context coder"
+    _check(what, lib.edgecomp_context_prepared_size(data, len(data), size))
+    prepared = _aligned(int(size[0]))
+    status = lib.edgecomp_context_prepare(data, len(data), _pointer(prepared), prepared.size)
+    _check(what, status)
+    prepared.flags.writeable = False
+    numbers = ffi.new("unsigned[3]")
+    _check(
+        what,
+        lib.edgecomp_context_describe(
+            _pointer(prepared), prepared.size, numbers, numbers + 1, numbers + 2
+        ),
+    )
+    return ContextParameters(bytes(data), *(int(number) for number in numbers), prepared)
+
+
+def context_encode(
+    symbols: Symbols,
+    *,
+    parameters: ContextParameters,
+    levels: int,
+    zero: int,
+    counts: Symbols | None = None,
+    kernels: Kernels = Kernels.AUTO,
+) -> bytes:
+    """Code a (channels, height, width) volume of symbols with a context model.
+
+    Args:
+        symbols: each below ``levels``; equal to ``zero`` wherever ``counts`` leaves it out.
+        parameters: of the model that made the symbols.
+        levels, zero: as the parameters say.
+        counts: the importance map, (height, width): how many channels are coded at each position.
+        kernels: AUTO is the fastest; ValueError for those that this machine lacks.
+    """
+    volume = _contiguous(symbols, 3, "symbols")
+    shape = (volume.shape[0], volume.shape[1], volume.shape[2])
+    _agree(parameters, shape, levels, zero)
+    mask = _mask(counts, shape[1:])
+    workspace = _context_workspace(parameters, shape)
+    out = np.empty(_CONTEXT_BYTES_A_SYMBOL * volume.size + _CONTEXT_END_BYTES, np.uint8)
+    length = ffi.new("size_t *")
+    status = lib.edgecomp_context_encode(
+        _pointer(parameters.prepared), parameters.prepared.size, _pointer(volume), *shape[1:],
+        _pointer(mask), int(kernels), _pointer(workspace), workspace.size, _pointer(out), out.size,
+        length,
+    )  # fmt: skip
+    _check("coding symbols", status)
+    return out[: length[0]].tobytes()
+
+
+def context_decode(
+    data: bytes | memoryview,
+    *,
+    parameters: ContextParameters,
+    shape: tuple[int, int, int],
+    levels: int,
+    zero: int,
+    counts: Symbols | None = None,
+    kernels: Kernels = Kernels.AUTO,
+) -> Symbols:
+    """Restore what :func:`context_encode` was given; the arguments must be those of encoding.
+
+    Raises:
+        CorruptDataError: ``data`` is not the code of such a volume.
+        LimitError: the shape is beyond what any volume may have.
+    """
+    pack_bound(shape, levels)  # refuses an absurd shape before memory is asked for
+    _agree(parameters, shape, levels, zero)
+    coded = np.frombuffer(data, np.uint8)
+    symbols = np.empty(shape, np.uint8)
+    workspace = _context_workspace(parameters, shape)
+    mask = _mask(counts, shape[1:])
+    status = lib.edgecomp_context_decode(
+        _pointer(parameters.prepared), parameters.prepared.size, _pointer(coded), coded.size,
+        *shape[1:], _pointer(mask), int(kernels), _pointer(workspace), workspace.size,
+        _pointer(symbols), symbols.size,
+    )  # fmt: skip
+    _check("decoding symbols", status)
+    return symbols
+
+
+def _agree(
+    parameters: ContextParameters, shape: tuple[int, int, int], levels: int, zero: int
+) -> None:
+    given = (shape[0], levels, zero)
+    known = (parameters.channels, parameters.levels, parameters.zero)
+    if given != known:
+        raise ValueError(f"channels, levels, zero: {given}; the parameters are for {known}")
+
+
+def _context_workspace(
+    parameters: ContextParameters, shape: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """The scratch memory of context coding; none for an empty volume."""
+    if 0 in shape:
+        return np.empty(0, np.uint8)
+    size = ffi.new("size_t *")
+    prepared = parameters.prepared
+    status = lib.edgecomp_context_workspace(_pointer(prepared), prepared.size, shape[2], size)
+    _check("sizing the context coder's memory", status)
+    return np.empty(int(size[0]), np.uint8)
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """Memory at an address as prepared models need it."""
+    spare = np.zeros(size + lib.EDGECOMP_CONTEXT_ALIGNMENT, np.uint8)
+    start = -spare.ctypes.data % lib.EDGECOMP_CONTEXT_ALIGNMENT
+    return spare[start : start + size]
+
+
 def _map(function: Any, plane: Symbols, levels: int, what: str) -> Symbols:
     source = _contiguous(plane, 2, "an importance map")
     out = np.empty_like(source)
@@ -183,7 +331,7 @@ def _workspace(shape: tuple[int, int, int]) -> NDArray[np.uint32]:
 
 
 def _pointer(array: NDArray[Any] | None) -> Any:
-    """The array's memory, valid while the caller holds the array; NULL for None."""
+    """The array's memory, valid while the caller holds the array; NULL for None and for nothing."""
     if array is None:
         return ffi.NULL
     return ffi.cast(_POINTER_TYPES[array.dtype], array.ctypes.data)

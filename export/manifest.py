@@ -71,6 +71,11 @@ def write(
         "graphs": graphs,
         "saved_model": {p.relative_to(folder).as_posix(): digest(p) for p in saved},
     }
+    return save(folder, record)
+
+
+def save(folder: Path, record: dict[str, Any]) -> bytes:
+    """Write a manifest as it is; returns the model id."""
     text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
     (folder / NAME).write_bytes(text.encode("utf-8"))
     return hashlib.sha256(text.encode("utf-8")).digest()[:8]

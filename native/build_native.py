@@ -15,8 +15,11 @@ HERE = Path(__file__).resolve().parent if "__file__" in globals() else Path("nat
 HEADER = "edgecomp_native.h"
 # Relative to the project's root: setuptools refuses absolute paths, and an sdist must not carry
 # them.
-SOURCES = [f"native/{name}.c" for name in ("pack", "dense", "sorted_pack", "sorted_unpack", "map")]
-DEPENDS = [f"native/{name}" for name in (HEADER, "pack_internal.h", "sorted_model.h")]
+PACKING = ("pack", "dense", "sorted_pack", "sorted_unpack", "map")
+CONTEXT = ("context_code", "context_model", "context_predict", "context_kernels")
+SOURCES = [f"native/{name}.c" for name in (*PACKING, *CONTEXT, "context_avx2", "context_neon")]
+INTERNAL = ("pack_internal", "sorted_model", "context_internal", "context_predict", "range_coder")
+DEPENDS = [f"native/{name}" for name in (HEADER, *(f"{name}.h" for name in INTERNAL))]
 
 
 def declarations(header: str) -> str:

@@ -120,6 +120,77 @@ int edgecomp_unpack(const uint8_t *in, size_t in_len, size_t channels, size_t he
 int edgecomp_map_residual(const uint8_t *in, size_t height, size_t width, unsigned levels, uint8_t *out);
 int edgecomp_map_restore(const uint8_t *in, size_t height, size_t width, unsigned levels, uint8_t *out);
 
+/* Which instructions the context coder uses. All give the same bytes and symbols; AUTO is the fastest there is. */
+enum edgecomp_kernels {
+    EDGECOMP_KERNELS_AUTO = 0,
+    EDGECOMP_KERNELS_PORTABLE = 1,
+    EDGECOMP_KERNELS_AVX2 = 2,
+    EDGECOMP_KERNELS_NEON = 3
+};
+
+/* What edgecomp_context_prepare asks of its buffer's address. */
+#define EDGECOMP_CONTEXT_ALIGNMENT 64
+
+/*
+ * edgecomp_context_prepared_size, edgecomp_context_prepare: the parameters of a context model (docs/format-context.md,
+ * section 2), checked and laid out for this machine. Whatever bytes they are: a model that was prepared cannot overflow
+ * or read beyond its tables, whatever symbols or coded bytes it meets.
+ *
+ *   parameters   the file's bytes, parameters_len of them.
+ *   size         how many bytes the prepared model needs.
+ *   prepared     receives it; the address is a multiple of EDGECOMP_CONTEXT_ALIGNMENT, there and wherever it is copied
+ *                to. It is meant for this machine and this version alone, never for a file. The other functions only
+ *                read it, and trust it.
+ *
+ * Return EDGECOMP_OK, BAD_ARGUMENT, OUTPUT_TOO_SMALL or CORRUPT_DATA (no parameters, another version, or out of range).
+ */
+int edgecomp_context_prepared_size(const uint8_t *parameters, size_t parameters_len, size_t *size);
+int edgecomp_context_prepare(const uint8_t *parameters, size_t parameters_len, uint8_t *prepared, size_t prepared_cap);
+
+/*
+ * edgecomp_context_describe: the volumes that a prepared model codes. Returns EDGECOMP_OK or BAD_ARGUMENT.
+ */
+int edgecomp_context_describe(const uint8_t *prepared, size_t prepared_len, unsigned *channels, unsigned *levels,
+                              unsigned *zero);
+
+/*
+ * edgecomp_context_workspace: bytes of scratch memory that coding a volume of this width needs; they grow with the
+ * width, not with the height. Returns EDGECOMP_OK, BAD_ARGUMENT or LIMIT_EXCEEDED.
+ */
+int edgecomp_context_workspace(const uint8_t *prepared, size_t prepared_len, size_t width, size_t *size);
+
+/*
+ * edgecomp_context_encode: codes a volume with a context model and a range coder.
+ *
+ *   prepared     of edgecomp_context_prepare; it says channels, levels and zero.
+ *   symbols, height, width, counts   as for edgecomp_pack.
+ *   kernels      an enum edgecomp_kernels; one that this build or this machine lacks is a BAD_ARGUMENT.
+ *   workspace    at least as many bytes as edgecomp_context_workspace says, of any alignment (may be NULL for an empty
+ *                volume); their contents mean nothing before and after.
+ *   out          out_cap bytes. Three bytes a symbol and eight are always enough; where the model fits, a small part of
+ *                that is.
+ *   out_len      the number of bytes written, 0 for an empty volume.
+ *
+ * Returns EDGECOMP_OK, BAD_ARGUMENT, OUTPUT_TOO_SMALL or LIMIT_EXCEEDED.
+ */
+int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols, size_t height,
+                            size_t width, const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len,
+                            uint8_t *out, size_t out_cap, size_t *out_len);
+
+/*
+ * edgecomp_context_decode: restores exactly the volume that edgecomp_context_encode was given, with the same model, on
+ * any machine. `in` may be any bytes at all: no byte outside the buffers is read or written, every symbol written is
+ * below levels, and the time is proportional to the volume. Bytes that are missing or left over are CORRUPT_DATA where
+ * their number tells; there is no checksum here.
+ *
+ *   symbols      receives channels * height * width bytes; symbols_cap says how many fit.
+ *
+ * Returns EDGECOMP_OK, BAD_ARGUMENT, OUTPUT_TOO_SMALL (symbols_cap), CORRUPT_DATA or LIMIT_EXCEEDED.
+ */
+int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const uint8_t *in, size_t in_len, size_t height,
+                            size_t width, const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len,
+                            uint8_t *symbols, size_t symbols_cap);
+
 #ifdef __cplusplus
 }
 #endif

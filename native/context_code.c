@@ -1,0 +1,264 @@
+/* context_code.c: symbol volumes to bytes and back, by the context model and the range coder. */
+#include "context_predict.h"
+#include "pack_internal.h"
+
+#include <string.h>
+
+/* Checks what does not depend on the symbols, and opens the model. *symbols: how many there are. */
+static int check(const uint8_t *prepared, size_t prepared_len, size_t height, size_t width, const uint8_t *counts,
+                 int kernels, struct context_model *m, size_t *symbols)
+{
+    size_t bound, i;
+    int status = edgecomp_context_open(prepared, prepared_len, m);
+
+    *symbols = 0;
+    if (status != EDGECOMP_OK) {
+        return status;
+    }
+    if (edgecomp_context_kernels(kernels) == NULL) {
+        return EDGECOMP_BAD_ARGUMENT;
+    }
+    status = edgecomp_pack_bound(m->channels, height, width, m->levels, &bound);
+    if (status != EDGECOMP_OK) {
+        return status;
+    }
+    *symbols = m->channels * height * width;
+    for (i = 0; counts != NULL && i < *symbols / m->channels; i++) {
+        if (counts[i] > m->channels) {
+            return EDGECOMP_BAD_ARGUMENT;
+        }
+    }
+    return EDGECOMP_OK;
+}
+
+static int workspace_fits(const struct context_model *m, size_t symbols, size_t width, const uint8_t *workspace, size_t length)
+{
+    const size_t size = edgecomp_context_walk_size(m, width);
+
+    return symbols == 0 || (size != 0 && workspace != NULL && length >= size);
+}
+
+/* Channels of a volume's row to positions, by place in the coding order, or back. */
+static void gather(const struct context_walk *w, const uint8_t *symbols, size_t plane, size_t y)
+{
+    const size_t channels = w->model->channels;
+    size_t place, x;
+
+    for (place = 0; place < channels; place++) {
+        const uint8_t *row = symbols + w->model->order[place] * plane + y * w->columns;
+
+        for (x = 0; x < w->columns; x++) {
+            w->symbols[x * channels + place] = row[x];
+        }
+    }
+}
+
+static void scatter(const struct context_walk *w, uint8_t *symbols, size_t plane, size_t y)
+{
+    const size_t channels = w->model->channels;
+    size_t place, x;
+
+    for (place = 0; place < channels; place++) {
+        uint8_t *row = symbols + w->model->order[place] * plane + y * w->columns;
+
+        for (x = 0; x < w->columns; x++) {
+            row[x] = w->symbols[x * channels + place];
+        }
+    }
+}
+
+static size_t group_channels(const struct context_model *m, size_t group)
+{
+    const size_t left = m->channels - group * CONTEXT_GROUP;
+
+    return left < CONTEXT_GROUP ? left : CONTEXT_GROUP;
+}
+
+/* Encodes a position; returns whether all symbols were allowed. */
+static int encode_position(struct context_walk *w, struct range_encoder *rc, size_t y, size_t x, size_t count)
+{
+    const struct context_model *m = w->model;
+    const uint8_t *symbols = w->symbols + x * m->channels;
+    size_t group, i;
+    int allowed = 1;
+
+    edgecomp_context_position(w, y, x);
+    for (group = 0; group < m->groups; group++) {
+        const size_t first = group * CONTEXT_GROUP, channels = group_channels(m, group);
+
+        edgecomp_context_group(w, group);
+        for (i = 0; i < channels; i++) {
+            const unsigned symbol = symbols[first + i];
+            uint32_t start;
+
+            if (m->order[first + i] >= count) {
+                allowed &= symbol == m->zero;
+                continue;
+            }
+            if (symbol >= m->levels) {
+                return 0;
+            }
+            start = context_cumulative(m, w->group[i], symbol);
+            range_encode(rc, start, context_cumulative(m, w->group[i], symbol + 1) - start);
+            context_tell(w, first + i, (int)symbol - (int)m->zero);
+        }
+        edgecomp_context_group_end(w);
+    }
+    return allowed;
+}
+
+/* The symbol whose interval holds the code: the nearest to the mean first, then in growing steps, then by halves. */
+static unsigned decode_symbol(const struct context_model *m, struct context_distribution d, struct range_decoder *rc)
+{
+    const uint64_t unit = range_unit(rc);
+    int32_t guess = (int32_t)m->zero + ((d.mean + 32768 + (1 << (CONTEXT_MEAN_BITS - 1))) >> CONTEXT_MEAN_BITS) -
+                    (32768 >> CONTEXT_MEAN_BITS);
+    unsigned low, high, step; /* low <= symbol < high */
+    uint32_t start, end;
+
+    guess = guess < 0 ? 0 : guess >= (int32_t)m->levels ? (int32_t)m->levels - 1 : guess;
+    low = (unsigned)guess;
+    high = low + 1;
+    start = context_cumulative(m, d, low);
+    end = context_cumulative(m, d, high);
+    if (rc->code < unit * start) {
+        for (step = 1; rc->code < unit * start; step *= 2) {
+            high = low;
+            end = start;
+            low = low > step ? low - step : 0;
+            start = context_cumulative(m, d, low);
+        }
+    } else if (rc->code >= unit * end) {
+        for (step = 1; rc->code >= unit * end && high < m->levels; step *= 2) {
+            low = high;
+            start = end;
+            high = high + step < m->levels ? high + step : m->levels;
+            end = context_cumulative(m, d, high);
+        }
+    }
+    while (high - low > 1) {
+        const unsigned middle = low + (high - low) / 2;
+        const uint32_t at = context_cumulative(m, d, middle);
+
+        if (rc->code < unit * at) {
+            high = middle;
+            end = at;
+        } else {
+            low = middle;
+            start = at;
+        }
+    }
+    range_decode(rc, unit, start, end - start);
+    return low;
+}
+
+static void decode_position(struct context_walk *w, struct range_decoder *rc, size_t y, size_t x, size_t count)
+{
+    const struct context_model *m = w->model;
+    uint8_t *symbols = w->symbols + x * m->channels;
+    size_t group, i;
+
+    edgecomp_context_position(w, y, x);
+    for (group = 0; group < m->groups; group++) {
+        const size_t first = group * CONTEXT_GROUP, channels = group_channels(m, group);
+
+        edgecomp_context_group(w, group);
+        for (i = 0; i < channels; i++) {
+            unsigned symbol = m->zero;
+
+            if (m->order[first + i] < count) {
+                symbol = decode_symbol(m, w->group[i], rc);
+                context_tell(w, first + i, (int)symbol - (int)m->zero);
+            }
+            symbols[first + i] = (uint8_t)symbol;
+        }
+        edgecomp_context_group_end(w);
+    }
+}
+
+int edgecomp_context_workspace(const uint8_t *prepared, size_t prepared_len, size_t width, size_t *size)
+{
+    struct context_model m;
+
+    if (size == NULL) {
+        return EDGECOMP_BAD_ARGUMENT;
+    }
+    *size = 0;
+    if (edgecomp_context_open(prepared, prepared_len, &m) != EDGECOMP_OK) {
+        return EDGECOMP_BAD_ARGUMENT;
+    }
+    *size = edgecomp_context_walk_size(&m, width);
+    return *size != 0 ? EDGECOMP_OK : EDGECOMP_LIMIT_EXCEEDED;
+}
+
+int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols, size_t height, size_t width,
+                            const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len, uint8_t *out,
+                            size_t out_cap, size_t *out_len)
+{
+    struct context_model m;
+    struct context_walk w;
+    struct range_encoder rc;
+    size_t total, y, x;
+    int status;
+
+    if (out_len == NULL) {
+        return EDGECOMP_BAD_ARGUMENT;
+    }
+    *out_len = 0;
+    status = check(prepared, prepared_len, height, width, counts, kernels, &m, &total);
+    if (status != EDGECOMP_OK || total == 0) {
+        return status;
+    }
+    if (symbols == NULL || (out == NULL && out_cap != 0) || !workspace_fits(&m, total, width, workspace, workspace_len)) {
+        return EDGECOMP_BAD_ARGUMENT;
+    }
+    edgecomp_context_walk_start(&w, &m, edgecomp_context_kernels(kernels), width, workspace);
+    range_encoder_start(&rc, out, out_cap);
+    for (y = 0; y < height && !rc.full; y++) {
+        gather(&w, symbols, height * width, y);
+        for (x = 0; x < width; x++) {
+            if (!encode_position(&w, &rc, y, x, counts != NULL ? counts[y * width + x] : m.channels)) {
+                return EDGECOMP_BAD_ARGUMENT;
+            }
+        }
+    }
+    if (!range_encoder_end(&rc)) {
+        return EDGECOMP_OUTPUT_TOO_SMALL;
+    }
+    *out_len = rc.size;
+    return EDGECOMP_OK;
+}
+
+int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const uint8_t *in, size_t in_len, size_t height,
+                            size_t width, const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len,
+                            uint8_t *symbols, size_t symbols_cap)
+{
+    struct context_model m;
+    struct context_walk w;
+    struct range_decoder rc;
+    size_t total, y, x;
+    int status = check(prepared, prepared_len, height, width, counts, kernels, &m, &total);
+
+    if (status != EDGECOMP_OK) {
+        return status;
+    }
+    if ((in == NULL && in_len != 0) || (symbols == NULL && total != 0) ||
+        !workspace_fits(&m, total, width, workspace, workspace_len)) {
+        return EDGECOMP_BAD_ARGUMENT;
+    }
+    if (symbols_cap < total) {
+        return EDGECOMP_OUTPUT_TOO_SMALL;
+    }
+    if (total == 0) {
+        return in_len == 0 ? EDGECOMP_OK : EDGECOMP_CORRUPT_DATA;
+    }
+    edgecomp_context_walk_start(&w, &m, edgecomp_context_kernels(kernels), width, workspace);
+    range_decoder_start(&rc, in, in_len);
+    for (y = 0; y < height; y++) {
+        for (x = 0; x < width; x++) {
+            decode_position(&w, &rc, y, x, counts != NULL ? counts[y * width + x] : m.channels);
+        }
+        scatter(&w, symbols, height * width, y);
+    }
+    return range_decoder_ended_well(&rc) ? EDGECOMP_OK : EDGECOMP_CORRUPT_DATA;
+}
