@@ -200,7 +200,8 @@ def context_parameters(data: bytes) -> ContextParameters:
             _pointer(prepared), prepared.size, numbers, numbers + 1, numbers + 2
         ),
     )
-    return ContextParameters(bytes(data), *(int(number) for number in numbers), prepared)
+    channels, levels, zero = (int(number) for number in numbers)
+    return ContextParameters(bytes(data), channels, levels, zero, prepared)
 
 
 def context_encode(

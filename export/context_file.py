@@ -84,8 +84,8 @@ def _fitting(
 def _second_layer(
     w: dict[str, np.ndarray], largest: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Weights [width, hidden] and [channels, 2, hidden] in whole numbers, and the fractional bits of
-    their sums."""
+    """Weights [width, hidden] and [channels, 2, hidden] in whole numbers, and the fractional bits
+    of their sums."""
     for bits in range(WEIGHT_BITS, 0, -1):
         dense = np.round(w["dense"] * 2.0**bits)
         within = np.round(w["within"] * 2.0 ** (bits + ACTIVATION_BITS - FEATURE_BITS))
@@ -157,7 +157,7 @@ def _inverse_scales() -> np.ndarray:
 
 
 def _cumulative(levels: int) -> np.ndarray:
-    """The logistic function; the index was cut off, so an entry stands for the middle of its step."""
+    """The logistic function; indices are cut off, so an entry stands for the middle of its step."""
     at = (np.arange(TABLE) - TABLE // 2 + 0.5) / STEPS_PER_UNIT
     share = 1.0 / (1.0 + np.exp(-at))
     share[0], share[-1] = 0.0, 1.0

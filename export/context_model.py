@@ -71,14 +71,15 @@ FIXED = ("order", "std")  # not trained
 
 
 def shift(padded: jax.Array, reach: int, tap: tuple[int, int]) -> jax.Array:
-    """What stands at an offset from each position: [n, reach + h, reach + w + reach, c] -> [n, h, w, c]."""
+    """What stands at an offset from each position: padded [n, reach + h, 2 reach + w, c] ->
+    [n, h, w, c]."""
     top, left = reach + tap[0], reach + tap[1]
     height, width = padded.shape[1] - reach, padded.shape[2] - 2 * reach
     return padded[:, top : top + height, left : left + width]
 
 
 def predict(w: Weights, padded: jax.Array, reach: int) -> tuple[jax.Array, jax.Array]:
-    """Values [n, reach + h, reach + w + reach, c] by place, with zeros (or known neighbours) above
+    """Values [n, reach + h, 2 reach + w, c] by place, with zeros (or known neighbours) above
     and to both sides -> means and log scales [n, h, w, c]."""
     channels, hidden = w["std"].shape[0], w["bias1"].shape[0]
     n, height, width = padded.shape[0], padded.shape[1] - reach, padded.shape[2] - 2 * reach
