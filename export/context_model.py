@@ -101,7 +101,7 @@ def predict(w: Weights, padded: jax.Array, reach: int) -> tuple[jax.Array, jax.A
     here = jnp.pad(here, ((0, 0), (0, spare), (0, 0))).reshape(-1, groups, 2 * GROUP)
     told = jnp.pad(w["within"], ((0, spare), (0, 0), (0, 0))).reshape(groups, 2 * GROUP, hidden)
     said = jnp.einsum("pgi,gih->gph", here[:, :-1], told[:-1])
-    known = jnp.concatenate([jnp.zeros_like(said[:1]), jnp.cumsum(said, 0)])[:groups]
+    known = jnp.concatenate([jnp.zeros((1, len(here), hidden)), jnp.cumsum(said, 0)])
     active = jax.nn.relu(second[None] + known)
     out = jnp.stack([w["mean"], w["scale"]], -1)
     out = jnp.pad(out, ((0, 0), (0, spare), (0, 0))).reshape(hidden, groups, 2 * GROUP)

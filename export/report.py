@@ -30,8 +30,9 @@ from edgecomp import metrics
 from edgecomp.backends import Backend, Latent, load_backend
 from edgecomp.codec import Codec
 from edgecomp.codestream import parse as parse_codestream
-from edgecomp.entropy import CODER_NAMES, coder_by_name
+from edgecomp.entropy import CODER_NAMES
 from edgecomp.errors import EdgecompError
+from edgecomp.model_coders import load_coder
 from edgecomp.models import Model
 from edgecomp.pictures import Picture
 from export import coded_graph, data, report_text
@@ -102,7 +103,7 @@ class Measured:
     def __init__(self, model: Model, precision: str, coder: str, threads: int) -> None:
         self.model = model
         self.backend = Timed(load_backend("onnx", model, precision=precision, threads=threads))
-        self.codec = Codec(model, self.backend, coder_by_name(coder))
+        self.codec = Codec(model, self.backend, load_coder(model, coder))
         self._rows: list[tuple[float, ...]] = []
 
     def _pass(self, picture: Picture) -> tuple[bytes, np.ndarray]:
