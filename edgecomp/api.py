@@ -34,7 +34,7 @@ def encode(
         image: a Pillow image of 8 bits a sample (L, LA, P, RGB, RGBA, ...).
         quality: "A" (smallest), "B" or "C" (best).
         backend: "onnx" or "tensorflow".
-        coder: symbol coder; None for the default.
+        coder: symbol coder, "context" or "lzma"; None for the first of them that the model has.
         model: folder of an exported model, instead of the ones that ship.
         precision: "auto", "int8" or "fp32".
         threads: that the network may use.

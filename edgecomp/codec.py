@@ -67,7 +67,8 @@ class Codec:
             backend: "onnx" or "tensorflow".
             model: folder of an exported model.
             precision: "auto", "int8" or "fp32".
-            coder: a name of ``entropy.CODER_NAMES``; None for the default.
+            coder: a name of ``entropy.CODER_NAMES``; None for ``context`` where the model has
+                parameters for it, else ``lzma``.
             threads: that one call may use.
 
         Raises:

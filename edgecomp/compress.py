@@ -69,7 +69,7 @@ def compress_folder(
         output: the archive; None for ``dir.ecz`` beside ``dir``.
         quality: "A" (smallest), "B" or "C" (best).
         backend: "onnx" or "tensorflow".
-        coder: symbol coder; None for the default.
+        coder: symbol coder, "context" or "lzma"; None for the first of them that the model has.
         model: folder of an exported model, instead of the ones that ship.
         precision: "auto", "int8" or "fp32".
         threads: pictures worked on side by side; None for the processors that may be used.

@@ -99,12 +99,14 @@ class Model:
         )
 
     def size(self, precision: str | None = None) -> int:
-        """Bytes of the graphs on disk, of one precision or of all.
+        """Bytes on disk of the graphs of one precision, or of all graphs and coder parameters.
 
         Raises:
             ModelDamagedError: a file is missing.
         """
         files = {g.file for (_, p), g in self.graphs.items() if precision in (None, p)}
+        if precision is None:
+            files |= {entry.file for entry in self.coder_files.values()}
         total = 0
         for path in (self.path / file for file in files):
             try:

@@ -17,7 +17,13 @@ from edgecomp.cli.paths import (
 from edgecomp.cli.printing import Console
 from edgecomp.cli.progress import progress_bar
 from edgecomp.cli.summary import contents, figures, finish
-from edgecomp.constants import ARCHIVE_SUFFIX, CODESTREAM_SUFFIX, DEFAULT_QUALITY, QUALITIES
+from edgecomp.constants import (
+    ARCHIVE_SUFFIX,
+    CODER_NAMES,
+    CODESTREAM_SUFFIX,
+    DEFAULT_QUALITY,
+    QUALITIES,
+)
 from edgecomp.errors import ExitCode, UnsupportedPictureError, UsageError
 
 if TYPE_CHECKING:
@@ -44,8 +50,6 @@ edgecomp compress - < picture.png > picture.edge
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``edgecomp compress``."""
-    from edgecomp.entropy import CODER_NAMES
-
     parser.add_argument(
         "sources",
         nargs="+",
@@ -106,7 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coder",
         choices=CODER_NAMES,
-        help="how symbols become bytes (default: what makes the smallest files)",
+        help="how symbols become bytes: 'context' makes the smallest files and is the default where"
+        " the model has parameters for it, 'lzma' works with every model",
     )
     add_printing(parser)
 
