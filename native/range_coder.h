@@ -112,13 +112,16 @@ static inline int range_encoder_end(struct range_encoder *rc)
             break;
         }
     }
-    size = rc->size;
-    range_put_word(rc);
-    range_put_word(rc);
-    while (rc->size > size && rc->out[rc->size - 1] == 0) {
-        rc->size--;
+    for (size = 8; size > 0 && (rc->low >> (64 - 8 * size) & 0xff) == 0; size--) {
     }
-    return !rc->full;
+    if (rc->full || rc->cap - rc->size < size) {
+        return 0;
+    }
+    for (; size > 0; size--) {
+        rc->out[rc->size++] = (uint8_t)(rc->low >> 56);
+        rc->low <<= 8;
+    }
+    return 1;
 }
 
 struct range_decoder {

@@ -87,12 +87,13 @@ static void walk(struct writer *w, const struct edgecomp_volume *v, const uint8_
     start_activity(v, activity);
     for (c = 0; c < v->channels; c++) {
         const struct channel ch = open_channel(scales[c]);
-        const uint8_t *p = symbols + c * v->height * v->width;
+        const uint8_t *p;
         size_t i = 0;
 
-        if (scales[c] == 0) {
+        if (scales[c] == 0) { /* so it is in an empty volume, whose symbols may be NULL */
             continue;
         }
+        p = symbols + c * v->height * v->width;
         for (y = 0; y < v->height; y++) {
             for (x = 0; x < v->width; x++, i++) {
                 struct neighbours n;

@@ -150,12 +150,13 @@ int edgecomp_sorted_unpack(const struct edgecomp_volume *v, const uint8_t *in, s
     start_activity(v, activity);
     for (c = 0; c < v->channels; c++) {
         const struct channel ch = open_channel(scales[c]);
-        uint8_t *p = symbols + c * v->height * v->width;
+        uint8_t *p;
         size_t i = 0;
 
-        if (scales[c] == 0) {
+        if (scales[c] == 0 || v->height * v->width == 0) { /* symbols may be NULL */
             continue;
         }
+        p = symbols + c * v->height * v->width;
         for (y = 0; y < v->height; y++) {
             for (x = 0; x < v->width; x++, i++) {
                 struct neighbours n;

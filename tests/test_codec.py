@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,13 @@ from edgecomp.backends import Latent
 from edgecomp.codec import Codec, CodecCache, symbol_hash
 from edgecomp.codestream import Origin, Section, Tile, parse
 from edgecomp.constants import QUALITIES, SECTION_ALPHA
-from edgecomp.errors import CorruptDataError, ModelNotFoundError, UnsupportedVersionError
+from edgecomp.errors import (
+    CorruptDataError,
+    ModelDamagedError,
+    ModelNotFoundError,
+    UnsupportedVersionError,
+)
+from edgecomp.models import shipped_model
 from edgecomp.pictures import Picture
 
 MODELS = DATA / "models"
@@ -71,10 +78,11 @@ def test_symbols_of_any_size_and_tiling_round_trip(
 _CODECS: dict[str, Codec] = {}
 
 
-def _cached(name: str) -> Codec:
-    if name not in _CODECS:
-        _CODECS[name] = Codec.load(model=MODELS / name)
-    return _CODECS[name]
+def _cached(name: str, folder: str = "models") -> Codec:
+    key = f"{folder}/{name}"
+    if key not in _CODECS:
+        _CODECS[key] = Codec.load(model=DATA / folder / name)
+    return _CODECS[key]
 
 
 def test_pixels_do_not_depend_on_the_tiles(codec: Codec, picture: Picture) -> None:
@@ -109,7 +117,7 @@ def test_golden_codestreams_decode_to_the_same_symbols_and_pixels() -> None:
     golden = json.loads((DATA / "golden" / "codestreams.json").read_text())
     for name, entry in golden.items():
         stream = parse((DATA / "golden" / f"{name}.edge").read_bytes())
-        codec = _cached(entry["model"])
+        codec = _cached(entry["model"], entry.get("folder", "models"))
         latent = codec.decode_symbols(stream)
         assert symbol_hash(latent).hex() == entry["symbol_hash"], name
         pixels = codec.decode(stream).rgb
@@ -217,6 +225,57 @@ def test_the_cache_finds_models_and_loads_each_once(
 def test_unknown_coders_are_named(tiny: Path) -> None:
     with pytest.raises(ValueError, match="lzma"):
         Codec.load(model=tiny, coder="zip")
+
+
+def test_a_coder_without_parameters_is_refused(tiny: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="model tiny has no parameters for the coder"):
+        Codec.load(model=tiny, coder="context")
+
+
+@pytest.fixture
+def shipped_copy(tmp_path: Path) -> Path:
+    """The model A that ships, alone, less its SavedModel."""
+    source = shipped_model("A").path
+    return Path(shutil.copytree(source, tmp_path / "A", ignore=lambda *_: {"saved_model"}))
+
+
+@pytest.mark.parametrize("tile", [None, 64])
+def test_coders_change_bytes_only(tile: int | None, picture: Picture) -> None:
+    default, lzma, context = (Codec.load("A", coder=name) for name in (None, "lzma", "context"))
+    data, by_lzma = default.encode(picture, tile=tile), lzma.encode(picture, tile=tile)
+    assert context.encode(picture, tile=tile) == data
+    assert len(data) < len(by_lzma)
+    stream, stream_by_lzma = parse(data), parse(by_lzma)
+    assert (stream.coder_id, stream_by_lzma.coder_id) == (2, 1)
+    assert stream.symbol_hash == stream_by_lzma.symbol_hash
+    # Whatever a codec writes with, it reads both.
+    assert np.array_equal(lzma.decode(stream).rgb, default.decode(stream_by_lzma).rgb)
+
+
+def test_parameters_are_read_once(shipped_copy: Path, picture: Picture) -> None:
+    codec = Codec.load(model=shipped_copy)
+    data = codec.encode(picture)
+    reader = CodecCache(backend=None, model=shipped_copy).for_stream(parse(data))
+    reader.decode_symbols(parse(data))
+    (shipped_copy / "context.bin").unlink()
+    assert codec.encode(picture) == data
+    with ThreadPoolExecutor(4) as pool:
+        hashes = set(pool.map(lambda _: symbol_hash(reader.decode_symbols(parse(data))), range(8)))
+    assert hashes == {parse(data).symbol_hash}
+
+
+def test_damaged_parameters_hinder_only_what_needs_them(
+    shipped_copy: Path, picture: Picture
+) -> None:
+    by_context = parse(Codec.load(model=shipped_copy).encode(picture))
+    by_lzma = parse(Codec.load(model=shipped_copy, coder="lzma").encode(picture))
+    (shipped_copy / "context.bin").write_bytes(b"no parameters")
+    with pytest.raises(ModelDamagedError, match=r"context\.bin.*SHA-256"):
+        Codec.load(model=shipped_copy)
+    codec = CodecCache(backend=None, model=shipped_copy).for_stream(by_lzma)
+    assert symbol_hash(codec.decode_symbols(by_lzma)) == by_lzma.symbol_hash
+    with pytest.raises(ModelDamagedError, match=r"context\.bin.*SHA-256"):
+        codec.decode_symbols(by_context)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)

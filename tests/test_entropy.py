@@ -1,4 +1,7 @@
-"""The symbol coders: one contract, checked alike for each; then what is particular to `lzma`."""
+"""The symbol coders: one contract, checked alike for each; then what is particular to `lzma`.
+
+What is particular to `context` is in test_context_coder.py.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecomp import constants, entropy, native
-from edgecomp.entropy import LzmaCoder, lzma_coder
+from edgecomp.entropy import ContextCoder, LzmaCoder, SymbolCoder, lzma_coder
 from edgecomp.errors import CorruptDataError, LimitError, UnsupportedVersionError
+from edgecomp.model_coders import load_coder
+from edgecomp.models import shipped_model
 from edgecomp.varint import Cursor
 
-CODERS = [entropy.coder_by_name(name) for name in entropy.CODER_NAMES]
-every_coder = pytest.mark.parametrize("coder", CODERS, ids=entropy.CODER_NAMES)
+
+@pytest.fixture(scope="module", params=entropy.CODER_NAMES)
+def coder(request: pytest.FixtureRequest) -> SymbolCoder:
+    """Each of the coders; `context` with the parameters of a model that ships."""
+    return load_coder(shipped_model("A"), request.param)
+
+
+def form(coder: SymbolCoder) -> tuple[int, int, int]:
+    """Channels, levels and zero symbol of volumes that a coder takes."""
+    if isinstance(coder, ContextCoder):
+        return coder.parameters.channels, coder.parameters.levels, coder.parameters.zero
+    return 3, 6, 2
 
 
 @st.composite
-def tiles(draw: st.DrawFn):
+def tiles(draw: st.DrawFn, coder: SymbolCoder):
     """Symbols, levels, zero, counts."""
-    shape = draw(st.tuples(st.integers(1, 9), st.integers(0, 17), st.integers(0, 17)))
-    levels = draw(st.sampled_from([2, 3, 5, 6, 7, 16, 17, 255, 256]))
-    zero = draw(st.sampled_from([0, levels // 2, levels - 1]))
+    if isinstance(coder, ContextCoder):
+        channels, levels, zero = form(coder)
+    else:
+        channels = draw(st.integers(1, 9))
+        levels = draw(st.sampled_from([2, 3, 5, 6, 7, 16, 17, 255, 256]))
+        zero = draw(st.sampled_from([0, levels // 2, levels - 1]))
+    shape = (channels, draw(st.integers(0, 17)), draw(st.integers(0, 17)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     spread = draw(st.sampled_from([0, 0.3, 2, 40, 1000]))
     symbols = np.clip(zero + np.rint(rng.laplace(0, spread, shape)), 0, levels - 1)
@@ -47,19 +66,21 @@ def test_names_and_numbers() -> None:
     assert constants.CODER_NAMES == ("lzma", "context")
     assert entropy.CODER_NAMES[0] == "lzma"
     assert [entropy.coder_name(number) for number in (1, 2)] == ["lzma", "context"]
-    for coder in CODERS:
-        assert entropy.coder_name(coder.coder_id) == coder.name
-    with pytest.raises(ValueError, match=r"'zip'.*known: lzma"):
+    for kind in (LzmaCoder, ContextCoder):
+        assert entropy.coder_name(kind.coder_id) == kind.name
+    assert isinstance(entropy.coder_by_name("lzma"), LzmaCoder)
+    with pytest.raises(ValueError, match=r"'zip'.*known: lzma, context"):
         entropy.coder_by_name("zip")
+    with pytest.raises(ValueError, match="context needs the parameters of a model"):
+        entropy.coder_by_name("context")
     for number in (0, 3, 15, 255):
         with pytest.raises(UnsupportedVersionError, match=f"coder {number}"):
             entropy.coder_name(number)
 
 
-@every_coder
-@given(tile=tiles())
-def test_round_trip(coder, tile) -> None:
-    symbols, levels, zero, counts = tile
+@given(data=st.data())
+def test_round_trip(coder, data) -> None:
+    symbols, levels, zero, counts = data.draw(tiles(coder))
     payload = entropy.encode_tile(coder, symbols, levels=levels, zero=zero, counts=counts)
     # The symbols grow by no more than a few bytes, whatever they are; so does the map.
     room = native.pack_bound(symbols.shape, levels) + 64
@@ -79,10 +100,9 @@ def test_round_trip(coder, tile) -> None:
     assert counts is None or np.array_equal(restored_counts, counts)
 
 
-@every_coder
-@given(tile=tiles(), random=st.randoms(use_true_random=False))
-def test_damage(coder, tile, random) -> None:
-    symbols, levels, zero, counts = tile
+@given(data=st.data(), random=st.randoms(use_true_random=False))
+def test_damage(coder, data, random) -> None:
+    symbols, levels, zero, counts = data.draw(tiles(coder))
     payload = bytearray(
         entropy.encode_tile(coder, symbols, levels=levels, zero=zero, counts=counts)
     )
@@ -92,70 +112,79 @@ def test_damage(coder, tile, random) -> None:
         "zero": zero,
         "importance_map": counts is not None,
     }
-    for cut in (0, 1, random.randrange(len(payload)), len(payload) - 1):
-        if cut < len(payload):
-            with pytest.raises(CorruptDataError):
-                entropy.decode_tile(coder, bytes(payload[:cut]), **arguments)
-    with pytest.raises(CorruptDataError):
-        entropy.decode_tile(coder, bytes(payload) + b"\0", **arguments)
-    for _ in range(4):
-        payload[random.randrange(len(payload))] ^= 1 << random.randrange(8)
+
+    def is_refused(damaged: bytes) -> bool:
+        """Whether it is; if not, what comes of it must be a volume of the form asked for."""
         try:
-            restored, _ = entropy.decode_tile(coder, bytes(payload), **arguments)
+            restored, _ = entropy.decode_tile(coder, damaged, **arguments)
         except CorruptDataError:
-            continue
+            return True
         assert restored.shape == symbols.shape
         assert restored.size == 0 or restored.max() < levels
+        return False
+
+    assert is_refused(b"")
+    assert is_refused(bytes(payload) + b"\0")
+    for cut in (1, random.randrange(len(payload)), len(payload) - 1):
+        # An arithmetic code goes on with zeros where it ends.
+        if cut < len(payload):
+            assert is_refused(bytes(payload[:cut])) or isinstance(coder, ContextCoder)
+    for _ in range(4):
+        payload[random.randrange(len(payload))] ^= 1 << random.randrange(8)
+        is_refused(bytes(payload))
 
 
-@every_coder
 @given(data=st.binary(max_size=300), importance_map=st.booleans())
 def test_any_bytes(coder, data, importance_map) -> None:
+    channels, levels, zero = form(coder)
     try:
         symbols, counts = entropy.decode_tile(
-            coder, data, shape=(3, 4, 5), levels=6, zero=2, importance_map=importance_map
+            coder,
+            data,
+            shape=(channels, 4, 5),
+            levels=levels,
+            zero=zero,
+            importance_map=importance_map,
         )
     except CorruptDataError:
         return
-    assert symbols.max() < 6
+    assert symbols.max() < levels
     assert (counts is not None) == importance_map
-    assert counts is None or counts.max() <= 3
+    assert counts is None or counts.max() <= channels
 
 
-@every_coder
 def test_absurd_shape(coder) -> None:
-    for shape in ((1, 2**40, 2**40), (64, 2**20, 2**20)):
+    channels, levels, zero = form(coder)
+    for side in (2**40, 2**20):
         with pytest.raises(LimitError):
-            coder.decode(b"\0\0", shape=shape, levels=6, zero=2)
+            coder.decode(b"\0\0", shape=(channels, side, side), levels=levels, zero=zero)
 
 
-@every_coder
-def test_map_needs_room_in_a_byte(coder) -> None:
+def test_map_needs_room_in_a_byte() -> None:
     symbols = np.zeros((256, 1, 1), np.uint8)
     with pytest.raises(ValueError, match="256 channels"):
-        entropy.encode_tile(coder, symbols, levels=6, zero=0, counts=symbols[0])
+        entropy.encode_tile(LzmaCoder(), symbols, levels=6, zero=0, counts=symbols[0])
 
 
-@every_coder
 def test_the_map_is_coded_by_lzma_whatever_codes_the_symbols(coder) -> None:
-    symbols = latents(channels=4)[:, :8, :8]
-    counts = np.add.outer(np.arange(8), np.arange(8)).astype(np.uint8) % 5
-    symbols = np.where(np.arange(4)[:, None, None] < counts, symbols, np.uint8(128))
+    symbols = latents(channels=64)[:, :8, :8]
+    counts = np.add.outer(np.arange(8), np.arange(8)).astype(np.uint8) * 4
+    symbols = np.where(np.arange(64)[:, None, None] < counts, symbols, np.uint8(128))
     payload = entropy.encode_tile(coder, symbols, levels=256, zero=128, counts=counts)
     cursor = Cursor(payload, "tile")
     coded_map = cursor.take(cursor.varint())
-    residual = LzmaCoder().decode(coded_map, shape=(1, 8, 8), levels=5, zero=2)
-    assert np.array_equal(native.map_restore(residual[0], 5), counts)
+    residual = LzmaCoder().decode(coded_map, shape=(1, 8, 8), levels=65, zero=32)
+    assert np.array_equal(native.map_restore(residual[0], 65), counts)
     rest = cursor.take(cursor.remaining)
     assert rest == coder.encode(symbols, levels=256, zero=128, counts=counts)
 
 
-@every_coder
-def test_every_prefix_of_a_tile_is_refused(coder) -> None:
-    symbols = latents(channels=4)[:, :8, :8]
-    counts = np.full((8, 8), 4, np.uint8)
+def test_prefixes_of_a_tile_are_refused(coder) -> None:
+    """All of them with `lzma`; with `context` those that lack more than the code's last words."""
+    symbols = latents(channels=64)[:, :8, :8]
+    counts = np.full((8, 8), 64, np.uint8)
     payload = entropy.encode_tile(coder, symbols, levels=256, zero=128, counts=counts)
-    for cut in range(len(payload)):
+    for cut in range(len(payload) - 8 * isinstance(coder, ContextCoder)):
         with pytest.raises(CorruptDataError):
             entropy.decode_tile(
                 coder,

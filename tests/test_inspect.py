@@ -159,6 +159,17 @@ def test_verify_a_codestream(tmp_path: Path, tiny: Path, photo: Image.Image) -> 
         assert report.damaged[0].path == str(path)
 
 
+def test_pictures_coded_by_context(tmp_path: Path, photo: Image.Image) -> None:
+    photo.save(tmp_path / "a.png")
+    compress_folder(tmp_path / "a.png", tmp_path / "a.ecz", quality="A", verify=True)
+    assert info(tmp_path / "a.ecz").coders == ("context",)
+    assert [entry.coder for entry in list_archive(tmp_path / "a.ecz")] == ["context"]
+    report = verify(tmp_path / "a.ecz")
+    assert (report.decoded, report.exit_code) == (1, ExitCode.DONE)
+    compress_folder(tmp_path / "a.png", tmp_path / "a.ecz", quality="A", coder="lzma", update=True)
+    assert info(tmp_path / "a.ecz").coders == ("lzma",), "another coder is another file"
+
+
 @pytest.mark.parametrize(
     ("coder_id", "name", "exit_code", "says"),
     [

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from edgecomp.entropy import LzmaCoder
-from edgecomp.errors import ModelDamagedError, ModelNotFoundError, UnsupportedVersionError
+from edgecomp.constants import QUALITIES
+from edgecomp.entropy import ContextCoder, LzmaCoder
+from edgecomp.errors import ModelDamagedError, ModelNotFoundError
 from edgecomp.model_coders import default_coder, load_coder
-from edgecomp.models import load_model
+from edgecomp.models import load_model, shipped_model
 
 
 @pytest.fixture
@@ -56,8 +57,29 @@ def test_damaged_parameters_are_refused_and_others_need_none(copy: Path) -> None
     assert isinstance(load_coder(load_model(copy), "lzma"), LzmaCoder)
 
 
-def test_a_coder_that_this_version_lacks_is_named(copy: Path) -> None:
-    _give(copy, b"some numbers")
-    assert isinstance(load_coder(load_model(copy)), LzmaCoder)
-    with pytest.raises(UnsupportedVersionError, match="does not have the coder context"):
-        load_coder(load_model(copy), "context")
+@pytest.mark.parametrize("data", [b"", b"some numbers", bytes(10_000)])
+def test_a_file_that_holds_no_parameters_is_refused(copy: Path, data: bytes) -> None:
+    _give(copy, data)
+    with pytest.raises(ModelDamagedError, match=r"context\.bin: not the parameters") as raised:
+        load_coder(load_model(copy))
+    assert raised.value.path == str(copy / "context.bin")
+
+
+def test_parameters_of_another_model_are_refused(copy: Path) -> None:
+    data = shipped_model("A").read_coder("context")
+    assert data is not None
+    _give(copy, data)
+    says = r"context\.bin: the coder's parameters say channels = 64, the manifest 12"
+    with pytest.raises(ModelDamagedError, match=says):
+        load_coder(load_model(copy))
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_the_models_that_ship_are_coded_by_context(quality: str) -> None:
+    model = shipped_model(quality)
+    assert default_coder(model) == "context"
+    coder = load_coder(model)
+    assert isinstance(coder, ContextCoder)
+    found = coder.parameters
+    assert (found.channels, found.levels, found.zero) == (model.channels, model.levels, model.zero)
+    assert isinstance(load_coder(model, "lzma"), LzmaCoder)

@@ -208,6 +208,11 @@ def test_no_model_is_exit_code_five(line: Line, folder: Path) -> None:
     code, _, err = line("compress", folder.name, "--model", "nowhere", model=False)
     assert code == ExitCode.MODEL
     assert err == "edgecomp: error: nowhere: no model here (model.json is missing)\n"
+    code, out, err = line("compress", folder.name, "--coder", "context")
+    assert (code, out) == (ExitCode.MODEL, "")
+    assert "model tiny has no parameters for the coder context (coders: lzma)" in err
+    assert err.count("\n") == 1
+    assert not Path("my photos.ecz").exists()
     line("compress", "my photos/a.png", "-o", "x.ecz")
     code, _, err = line("decompress", "x.ecz", model=False)
     assert code == ExitCode.MODEL

@@ -1,39 +1,18 @@
 /*
- * test_native.c: the C library by itself, for builds with -fsanitize=address,undefined. Every buffer is an allocation
- * of exactly its stated size, so that the sanitizer sees the first byte beside it. tests/test_native.py builds and
- * runs this; it prints one line and returns 0 when all is well.
+ * test_native.c: packing and maps by themselves, for builds with -fsanitize=address,undefined. Every buffer is an
+ * allocation of exactly its stated size, so that the sanitizer sees the first byte beside it. tests/test_native.py
+ * builds and runs this; it prints one line and returns 0 when all is well.
  */
+#include "check.h"
 #include "edgecomp_native.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1); \
-        } \
-    } while (0)
 
 static uint64_t state = 0x9e3779b97f4a7c15u;
 
 static unsigned random_below(unsigned limit)
 {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (unsigned)((state >> 32) % limit);
-}
-
-/* An exact allocation; NULL for size 0, which the library allows. */
-static void *exactly(size_t size)
-{
-    void *memory = size == 0 ? NULL : malloc(size);
-
-    CHECK(size == 0 || memory != NULL);
-    return memory;
+    return random_from(&state, limit);
 }
 
 /* Few non-zero symbols, all symbols alike, or the two ends of the alphabet. */
@@ -295,6 +274,6 @@ int main(void)
     test_maps();
     CHECK(strcmp(edgecomp_status_text(EDGECOMP_CORRUPT_DATA), "corrupt data") == 0);
     CHECK(strcmp(edgecomp_status_text(1000), "unknown status") == 0);
-    puts("native: all tests passed");
+    puts("test_native: all tests passed");
     return 0;
 }

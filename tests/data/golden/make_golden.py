@@ -15,7 +15,7 @@ from edgecomp.codec import Codec, symbol_hash
 from edgecomp.codestream import Origin, parse
 from edgecomp.pictures import Picture
 
-MODELS = Path(__file__).parent.parent / "models"
+FOLDERS = Path(__file__).parent.parent
 
 
 def scene(width: int, height: int) -> np.ndarray:
@@ -41,15 +41,25 @@ def main(target: Path) -> None:
         ),
         "v1-one-pixel": ("tiny", Picture(scene(1, 1)), {}),
     }
-    document = {}
-    for name, (model, picture, options) in cases.items():
-        codec = Codec.load(model=MODELS / model)
+    # Of models with parameters of the coder `context`, tests/data/context.
+    by_context = {
+        "v1-context": ("tiny", Picture(scene(100, 75)), {"origin": origin}),
+        "v1-context-tiled": ("tiny", Picture(scene(61, 37)), {"tile": 32}),
+        "v1-context-map": ("tiny-map", Picture(scene(64, 128)), {"gain": 1}),
+        "v1-context-map-tiled": ("tiny-map", Picture(scene(61, 37)), {"gain": 1, "tile": 32}),
+    }
+    document: dict[str, dict[str, object]] = {}
+    every = [("models", *case) for case in cases.items()]
+    every += [("context", *case) for case in by_context.items()]
+    for folder, name, (model, picture, options) in every:
+        codec = Codec.load(model=FOLDERS / folder / model)
         data = codec.encode(picture, **options)
         (target / f"{name}.edge").write_bytes(data)
         stream = parse(data)
         pixels = codec.decode(stream).rgb
         document[name] = {
             "model": model,
+            **({} if folder == "models" else {"folder": folder}),
             "symbol_hash": symbol_hash(codec.decode_symbols(stream)).hex(),
             "shape": list(pixels.shape),
             "sums": [int(v) for v in pixels.sum(axis=(0, 1), dtype=np.int64)],
