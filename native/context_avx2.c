@@ -38,7 +38,8 @@ static inline AVX2 __m256i dot(__m256i sums, __m256i a, __m256i b)
  * one multiply-add makes feature_0 * row_0[j] + feature_1 * row_1[j]. Unpacking works within halves of 128 bits, which
  * leaves outputs 0-3, 8-11 in one register and 4-7, 12-15 in the other until the end.
  */
-static AVX2 void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries, size_t count)
+static AVX2 void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries,
+                          size_t count)
 {
     size_t i, j;
 
@@ -67,8 +68,8 @@ static AVX2 void add_rows(int32_t *sums, size_t width, const int16_t *rows, cons
 }
 
 /* Sixteen outputs at a time; a pair of activations is one 32-bit load. */
-static AVX2 void multiply(int32_t *sums, size_t outputs, const int16_t *activations, size_t inputs, const int16_t *weights,
-                          const int32_t *bias)
+static AVX2 void multiply(int32_t *sums, size_t outputs, const int16_t *activations, size_t inputs,
+                          const int16_t *weights, const int32_t *bias)
 {
     size_t j, k;
 

@@ -31,7 +31,8 @@ static int check(const uint8_t *prepared, size_t prepared_len, size_t height, si
     return EDGECOMP_OK;
 }
 
-static int workspace_fits(const struct context_model *m, size_t symbols, size_t width, const uint8_t *workspace, size_t length)
+static int workspace_fits(const struct context_model *m, size_t symbols, size_t width, const uint8_t *workspace,
+                          size_t length)
 {
     const size_t size = edgecomp_context_walk_size(m, width);
 
@@ -191,9 +192,9 @@ int edgecomp_context_workspace(const uint8_t *prepared, size_t prepared_len, siz
     return *size != 0 ? EDGECOMP_OK : EDGECOMP_LIMIT_EXCEEDED;
 }
 
-int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols, size_t height, size_t width,
-                            const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len, uint8_t *out,
-                            size_t out_cap, size_t *out_len)
+int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols, size_t height,
+                            size_t width, const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len,
+                            uint8_t *out, size_t out_cap, size_t *out_len)
 {
     struct context_model m;
     struct context_walk w;
@@ -209,7 +210,8 @@ int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const 
     if (status != EDGECOMP_OK || total == 0) {
         return status;
     }
-    if (symbols == NULL || (out == NULL && out_cap != 0) || !workspace_fits(&m, total, width, workspace, workspace_len)) {
+    if (symbols == NULL || (out == NULL && out_cap != 0) ||
+        !workspace_fits(&m, total, width, workspace, workspace_len)) {
         return EDGECOMP_BAD_ARGUMENT;
     }
     edgecomp_context_walk_start(&w, &m, edgecomp_context_kernels(kernels), width, workspace);
@@ -229,9 +231,9 @@ int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const 
     return EDGECOMP_OK;
 }
 
-int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const uint8_t *in, size_t in_len, size_t height,
-                            size_t width, const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len,
-                            uint8_t *symbols, size_t symbols_cap)
+int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const uint8_t *in, size_t in_len,
+                            size_t height, size_t width, const uint8_t *counts, int kernels, uint8_t *workspace,
+                            size_t workspace_len, uint8_t *symbols, size_t symbols_cap)
 {
     struct context_model m;
     struct context_walk w;

@@ -51,10 +51,12 @@ struct context_entry {
     uint16_t place;  /* its channel's place in the coding order */
 };
 
-/* The arithmetic in one instruction set. All pointers but `entries` are at least 32-byte aligned; widths are multiples of CONTEXT_BLOCK. */
+/* The arithmetic in one instruction set. All pointers but `entries` are at least 32-byte aligned; widths are multiples
+ * of CONTEXT_BLOCK. */
 struct context_kernels {
     /* sums[j] += feature_i * rows[row_i][j] over all entries i */
-    void (*add_rows)(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries, size_t count);
+    void (*add_rows)(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries,
+                     size_t count);
     /* sums[j] = bias[j] + sum over k of activations[k] * weights[k / 2][j][k % 2]; outputs: a multiple of 16 */
     void (*multiply)(int32_t *sums, size_t outputs, const int16_t *activations, size_t inputs, const int16_t *weights,
                      const int32_t *bias);

@@ -1,7 +1,8 @@
 /* context_kernels.c: the kernels in plain C, and the choice between those that there are. */
 #include "context_internal.h"
 
-static void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries, size_t count)
+static void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries,
+                     size_t count)
 {
     size_t i, j;
 

@@ -53,8 +53,8 @@ static int read_header(const uint8_t *h, size_t len, struct context_model *m)
     m->hidden = h[16] + 256u * h[17];
     m->taps = 2 * m->reach * (m->reach + 1);
     m->groups = (m->channels + CONTEXT_GROUP - 1) / CONTEXT_GROUP;
-    return m->reach >= 1 && m->reach <= CONTEXT_MAX_REACH && m->shift0 < 31 && m->shift1 < 31 && m->scale_shift < 31 && m->channels >= 1 &&
-           m->channels <= CONTEXT_MAX_CHANNELS && m->levels >= EDGECOMP_MIN_LEVELS &&
+    return m->reach >= 1 && m->reach <= CONTEXT_MAX_REACH && m->shift0 < 31 && m->shift1 < 31 &&
+           m->scale_shift < 31 && m->channels >= 1 && m->channels <= CONTEXT_MAX_CHANNELS && m->levels >= EDGECOMP_MIN_LEVELS &&
            m->levels <= EDGECOMP_MAX_LEVELS && m->zero < m->levels && m->width >= CONTEXT_BLOCK &&
            m->width <= CONTEXT_MAX_WIDTH && m->width % CONTEXT_BLOCK == 0 && m->hidden >= CONTEXT_BLOCK &&
            m->hidden <= CONTEXT_MAX_WIDTH && m->hidden % CONTEXT_BLOCK == 0 && h[18] == 0 && h[19] == 0;
@@ -326,7 +326,8 @@ int edgecomp_context_open(const uint8_t *prepared, size_t prepared_len, struct c
     return EDGECOMP_OK;
 }
 
-int edgecomp_context_describe(const uint8_t *prepared, size_t prepared_len, unsigned *channels, unsigned *levels, unsigned *zero)
+int edgecomp_context_describe(const uint8_t *prepared, size_t prepared_len, unsigned *channels, unsigned *levels,
+                              unsigned *zero)
 {
     struct context_model m;
     const int status = edgecomp_context_open(prepared, prepared_len, &m);

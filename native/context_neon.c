@@ -6,7 +6,8 @@
 #include <arm_neon.h>
 
 /* Thirty-two outputs at a time stay in registers while all entries pass. */
-static void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries, size_t count)
+static void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries,
+                     size_t count)
 {
     size_t i, j, b;
 

@@ -46,8 +46,8 @@ size_t edgecomp_context_walk_size(const struct context_model *m, size_t columns)
     return lay_out(m, columns).total;
 }
 
-void edgecomp_context_walk_start(struct context_walk *w, const struct context_model *m, const struct context_kernels *kernels,
-                                 size_t columns, uint8_t *workspace)
+void edgecomp_context_walk_start(struct context_walk *w, const struct context_model *m,
+                                 const struct context_kernels *kernels, size_t columns, uint8_t *workspace)
 {
     const struct parts p = lay_out(m, columns);
     uint8_t *base = workspace;

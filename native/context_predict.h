@@ -38,8 +38,8 @@ struct context_walk {
 
 /* Bytes of workspace for a volume so wide; any alignment. Returns 0 where that is no size_t. */
 size_t edgecomp_context_walk_size(const struct context_model *m, size_t columns);
-void edgecomp_context_walk_start(struct context_walk *w, const struct context_model *m, const struct context_kernels *kernels,
-                                 size_t columns, uint8_t *workspace);
+void edgecomp_context_walk_start(struct context_walk *w, const struct context_model *m,
+                                 const struct context_kernels *kernels, size_t columns, uint8_t *workspace);
 void edgecomp_context_position(struct context_walk *w, size_t y, size_t x);
 void edgecomp_context_group(struct context_walk *w, size_t group);
 void edgecomp_context_group_end(struct context_walk *w);

@@ -187,9 +187,9 @@ int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const 
  *
  * Returns EDGECOMP_OK, BAD_ARGUMENT, OUTPUT_TOO_SMALL (symbols_cap), CORRUPT_DATA or LIMIT_EXCEEDED.
  */
-int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const uint8_t *in, size_t in_len, size_t height,
-                            size_t width, const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len,
-                            uint8_t *symbols, size_t symbols_cap);
+int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const uint8_t *in, size_t in_len,
+                            size_t height, size_t width, const uint8_t *counts, int kernels, uint8_t *workspace,
+                            size_t workspace_len, uint8_t *symbols, size_t symbols_cap);
 
 #ifdef __cplusplus
 }

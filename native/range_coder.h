@@ -10,14 +10,14 @@
  *                       the interval always lies inside [0, 1)
  *
  * A symbol with start s and frequency f, 1 <= f and s + f <= 2^24, narrows it to [low + s r, low + s r + f r) with
- * r = range >> 24 >= 2^8. What the division cuts off (below 2^24 units of at least 2^32) belongs to no symbol: on average
- * 0.0002 bits a symbol. f r >= 2^8, so one word is enough to bring the range back above RANGE_MIN.
+ * r = range >> 24 >= 2^8. What the division cuts off (below 2^24 units of at least 2^32) belongs to no symbol: on
+ * average 0.0002 bits a symbol. f r >= 2^8, so one word is enough to bring the range back above RANGE_MIN.
  *
  * The decoder keeps code - low instead of both. It needs no division: it compares with r * start. A start beyond the
  * last symbol's can only come from bytes that no encoder wrote, and stands for the last symbol.
  *
- * The end: of all numbers in the last interval the one with the most zero bits at its end is written as two words, without
- * their zero bytes at the end; the decoder goes on with zero bytes after the last one.
+ * The end: of all numbers in the last interval the one with the most zero bits at its end is written as two words,
+ * without their zero bytes at the end; the decoder goes on with zero bytes after the last one.
  */
 #ifndef EDGECOMP_RANGE_CODER_H
 #define EDGECOMP_RANGE_CODER_H
@@ -160,7 +160,8 @@ static inline void range_decoder_start(struct range_decoder *rc, const uint8_t *
     rc->code |= range_get_word(rc);
 }
 
-/* What a frequency of one is worth now: the code belongs to the symbol with r * start <= code < r * (start + frequency). */
+/* What a frequency of one is worth now: the code belongs to the symbol with
+ * r * start <= code < r * (start + frequency). */
 static inline uint64_t range_unit(const struct range_decoder *rc)
 {
     return rc->range >> PROBABILITY_BITS;
@@ -177,8 +178,8 @@ static inline void range_decode(struct range_decoder *rc, uint64_t unit, uint32_
 }
 
 /*
- * Whether these bytes are what an encoder writes, as far as their number tells: it wrote as many words as were read, and
- * left out only zero bytes at the end of the last two.
+ * Whether these bytes are what an encoder writes, as far as their number tells: it wrote as many words as were read,
+ * and left out only zero bytes at the end of the last two.
  */
 static inline int range_decoder_ended_well(const struct range_decoder *rc)
 {
