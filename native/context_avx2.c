@@ -34,9 +34,9 @@ static inline AVX2 __m256i dot(__m256i sums, __m256i a, __m256i b)
 }
 
 /*
- * Thirty-two outputs at a time stay in registers while all entries pass, two by two: their rows are interleaved, so that
- * one multiply-add makes feature_0 * row_0[j] + feature_1 * row_1[j]. Unpacking works within halves of 128 bits, which
- * leaves outputs 0-3, 8-11 in one register and 4-7, 12-15 in the other until the end.
+ * Thirty-two outputs at a time stay in registers while all entries pass, two by two: their rows are interleaved, so
+ * that one multiply-add makes feature_0 * row_0[j] + feature_1 * row_1[j]. Unpacking works within halves of 128 bits,
+ * which leaves outputs 0-3, 8-11 in one register and 4-7, 12-15 in the other until the end.
  */
 static AVX2 void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries,
                           size_t count)

@@ -54,10 +54,11 @@ static int read_header(const uint8_t *h, size_t len, struct context_model *m)
     m->taps = 2 * m->reach * (m->reach + 1);
     m->groups = (m->channels + CONTEXT_GROUP - 1) / CONTEXT_GROUP;
     return m->reach >= 1 && m->reach <= CONTEXT_MAX_REACH && m->shift0 < 31 && m->shift1 < 31 &&
-           m->scale_shift < 31 && m->channels >= 1 && m->channels <= CONTEXT_MAX_CHANNELS && m->levels >= EDGECOMP_MIN_LEVELS &&
-           m->levels <= EDGECOMP_MAX_LEVELS && m->zero < m->levels && m->width >= CONTEXT_BLOCK &&
-           m->width <= CONTEXT_MAX_WIDTH && m->width % CONTEXT_BLOCK == 0 && m->hidden >= CONTEXT_BLOCK &&
-           m->hidden <= CONTEXT_MAX_WIDTH && m->hidden % CONTEXT_BLOCK == 0 && h[18] == 0 && h[19] == 0;
+           m->scale_shift < 31 && m->channels >= 1 && m->channels <= CONTEXT_MAX_CHANNELS &&
+           m->levels >= EDGECOMP_MIN_LEVELS && m->levels <= EDGECOMP_MAX_LEVELS && m->zero < m->levels &&
+           m->width >= CONTEXT_BLOCK && m->width <= CONTEXT_MAX_WIDTH && m->width % CONTEXT_BLOCK == 0 &&
+           m->hidden >= CONTEXT_BLOCK && m->hidden <= CONTEXT_MAX_WIDTH && m->hidden % CONTEXT_BLOCK == 0 &&
+           h[18] == 0 && h[19] == 0;
 }
 
 static void lay_out(const struct context_model *m, struct layout *l)
