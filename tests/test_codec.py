@@ -47,6 +47,13 @@ def picture(photo: Image.Image) -> Picture:
     return Picture(np.array(photo))
 
 
+def scene(width: int, height: int) -> np.ndarray:
+    """The picture of the golden codestreams, tests/data/golden/make_golden.py."""
+    y, x = np.mgrid[0:height, 0:width]
+    planes = ((x * 5 + y) % 256, (x * y // 7) % 256, np.where((x - 40) ** 2 < y * 20, 230, 25))
+    return np.dstack(planes).astype(np.uint8)
+
+
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
 
@@ -123,6 +130,26 @@ def test_golden_codestreams_decode_to_the_same_symbols_and_pixels() -> None:
         pixels = codec.decode(stream).rgb
         assert [int(v) for v in pixels.sum(axis=(0, 1), dtype=np.int64)] == entry["sums"], name
         assert list(pixels.shape) == entry["shape"], name
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "size", "chosen"),
+    [
+        ("v1-context", "tiny", (100, 75), {"origin": True}),
+        ("v1-context-tiled", "tiny", (61, 37), {"tile": 32}),
+        ("v1-context-map", "tiny-map", (64, 128), {"gain": 1}),
+        ("v1-context-map-tiled", "tiny-map", (61, 37), {"gain": 1, "tile": 32}),
+    ],
+)
+def test_golden_codestreams_by_context_are_written_byte_for_byte(
+    name: str, model: str, size: tuple[int, int], chosen: dict[str, Any]
+) -> None:
+    """The coder is made of integers: every machine and every version writes the same."""
+    golden = (DATA / "golden" / f"{name}.edge").read_bytes()
+    options = chosen | ({"origin": parse(golden).origin} if "origin" in chosen else {})
+    codec = _cached(model, "context")
+    assert codec.encode(Picture(scene(*size)), **options) == golden
+    assert parse(golden).coder_id == 2
 
 
 def test_one_codec_serves_many_threads(codec: Codec, picture: Picture) -> None:

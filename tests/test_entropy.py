@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 import pytest
-from common import ROOT
+from common import DATA, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,14 +18,14 @@ from edgecomp import constants, entropy, native
 from edgecomp.entropy import ContextCoder, LzmaCoder, SymbolCoder, lzma_coder
 from edgecomp.errors import CorruptDataError, LimitError, UnsupportedVersionError
 from edgecomp.model_coders import load_coder
-from edgecomp.models import shipped_model
+from edgecomp.models import load_model
 from edgecomp.varint import Cursor
 
 
 @pytest.fixture(scope="module", params=entropy.CODER_NAMES)
 def coder(request: pytest.FixtureRequest) -> SymbolCoder:
-    """Each of the coders; `context` with the parameters of a model that ships."""
-    return load_coder(shipped_model("A"), request.param)
+    """Each of the coders; `context` with frozen parameters."""
+    return load_coder(load_model(DATA / "context" / "tiny"), request.param)
 
 
 def form(coder: SymbolCoder) -> tuple[int, int, int]:
@@ -167,22 +167,22 @@ def test_map_needs_room_in_a_byte() -> None:
 
 
 def test_the_map_is_coded_by_lzma_whatever_codes_the_symbols(coder) -> None:
-    symbols = latents(channels=64)[:, :8, :8]
-    counts = np.add.outer(np.arange(8), np.arange(8)).astype(np.uint8) * 4
-    symbols = np.where(np.arange(64)[:, None, None] < counts, symbols, np.uint8(128))
+    symbols = latents(channels=12)[:, :8, :8]
+    counts = np.add.outer(np.arange(8), np.arange(8)).astype(np.uint8) % 13
+    symbols = np.where(np.arange(12)[:, None, None] < counts, symbols, np.uint8(128))
     payload = entropy.encode_tile(coder, symbols, levels=256, zero=128, counts=counts)
     cursor = Cursor(payload, "tile")
     coded_map = cursor.take(cursor.varint())
-    residual = LzmaCoder().decode(coded_map, shape=(1, 8, 8), levels=65, zero=32)
-    assert np.array_equal(native.map_restore(residual[0], 65), counts)
+    residual = LzmaCoder().decode(coded_map, shape=(1, 8, 8), levels=13, zero=6)
+    assert np.array_equal(native.map_restore(residual[0], 13), counts)
     rest = cursor.take(cursor.remaining)
     assert rest == coder.encode(symbols, levels=256, zero=128, counts=counts)
 
 
 def test_prefixes_of_a_tile_are_refused(coder) -> None:
     """All of them with `lzma`; with `context` those that lack more than the code's last words."""
-    symbols = latents(channels=64)[:, :8, :8]
-    counts = np.full((8, 8), 64, np.uint8)
+    symbols = latents(channels=12)[:, :8, :8]
+    counts = np.full((8, 8), 12, np.uint8)
     payload = entropy.encode_tile(coder, symbols, levels=256, zero=128, counts=counts)
     for cut in range(len(payload) - 8 * isinstance(coder, ContextCoder)):
         with pytest.raises(CorruptDataError):

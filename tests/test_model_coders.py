@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from common import DATA
 
 from edgecomp.constants import QUALITIES
 from edgecomp.entropy import ContextCoder, LzmaCoder
@@ -66,12 +67,19 @@ def test_a_file_that_holds_no_parameters_is_refused(copy: Path, data: bytes) -> 
 
 
 def test_parameters_of_another_model_are_refused(copy: Path) -> None:
-    data = shipped_model("A").read_coder("context")
-    assert data is not None
-    _give(copy, data)
-    says = r"context\.bin: the coder's parameters say channels = 64, the manifest 12"
+    _give(copy, (DATA / "context" / "tiny-map" / "context.bin").read_bytes())
+    says = r"context\.bin: the coder's parameters say channels = 8, the manifest 12"
     with pytest.raises(ModelDamagedError, match=says):
         load_coder(load_model(copy))
+
+
+@pytest.mark.parametrize(("key", "value"), [("levels", 255), ("zero", 127)])
+def test_parameters_for_other_symbols_are_refused(tmp_path: Path, key: str, value: int) -> None:
+    folder = Path(shutil.copytree(DATA / "context" / "tiny", tmp_path / "model"))
+    manifest = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(manifest | {key: value}))
+    with pytest.raises(ModelDamagedError, match=f"say {key} = {value + 1}, the manifest {value}"):
+        load_coder(load_model(folder))
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
