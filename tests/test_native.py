@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from common import ROOT
+from compilers import COMPILERS, INCLUDES, SANITIZERS, SOURCES, WARNINGS, build, require_sanitizers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,25 +18,13 @@ from edgecomp import native
 from edgecomp._native import lib
 from edgecomp.errors import CorruptDataError, LimitError
 
-SOURCES = sorted((ROOT / "native").glob("*.c"))
-WARNINGS = "-std=c11 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror".split()
-COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+PROGRAMS = ["test_native", "test_context"]
 STATUSES = {
     name: getattr(lib, name)
     for name in dir(lib)
-    if name.startswith("EDGECOMP_") and not re.match(r"EDGECOMP_(MIN|MAX|LAYOUT)_", name)
+    if name.startswith("EDGECOMP_")
+    and not re.match(r"EDGECOMP_(MIN|MAX|LAYOUT|KERNELS|CONTEXT)_", name)
 }
-
-
-def sanitizer_works(folder: Path) -> bool:
-    probe = folder / "probe.c"
-    probe.write_text("int main(void) { return 0; }\n")
-    build = ["-fsanitize=address,undefined", str(probe), "-o", str(folder / "probe")]
-    return (
-        bool(COMPILERS)
-        and subprocess.run([COMPILERS[0], *build], capture_output=True).returncode == 0
-        and subprocess.run([folder / "probe"], capture_output=True).returncode == 0
-    )
 
 
 @st.composite
@@ -68,8 +55,10 @@ def volumes(draw: st.DrawFn) -> tuple[native.Symbols, int, int, native.Symbols |
 @pytest.mark.skipif(not COMPILERS, reason="no C compiler")
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_compiles_without_warnings(compiler: str, tmp_path: Path) -> None:
-    for source in [*SOURCES, ROOT / "tests" / "native" / "test_native.c"]:
-        command = [compiler, *WARNINGS, "-O2", f"-I{ROOT / 'native'}", "-c", source, "-o"]
+    programs = [*(ROOT / "tests" / "native").glob("*.c"), *(ROOT / "native" / "fuzz").glob("*.c")]
+    assert len(programs) >= len(PROGRAMS)
+    for source in [*SOURCES, *programs]:
+        command = [compiler, *WARNINGS, "-O2", *INCLUDES, "-c", source, "-o"]
         subprocess.run([*command, tmp_path / "out.o"], check=True)
 
 
@@ -95,21 +84,14 @@ def test_header_stands_alone_in_cpp(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
-def test_clean_under_sanitizers(tmp_path: Path) -> None:
-    if not sanitizer_works(tmp_path):
-        pytest.skip("no compiler with -fsanitize=address,undefined here")
-    program = tmp_path / "test_native"
-    subprocess.run(
-        [
-            COMPILERS[0], *WARNINGS, "-O1", "-g", "-fsanitize=address,undefined",
-            "-fno-sanitize-recover=all", f"-I{ROOT / 'native'}",
-            ROOT / "tests" / "native" / "test_native.c", *SOURCES, "-o", program,
-        ],
-        check=True,
-    )  # fmt: skip
-    run = subprocess.run([program], capture_output=True, text=True, env=dict(os.environ))
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_clean_under_sanitizers(name: str, tmp_path: Path) -> None:
+    compiler = require_sanitizers(tmp_path)
+    source = ROOT / "tests" / "native" / f"{name}.c"
+    program = build(compiler, tmp_path / name, [source], *SANITIZERS)
+    run = subprocess.run([program], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert run.stdout == "native: all tests passed\n"
+    assert run.stdout == f"{name}: all tests passed\n"
 
 
 def test_header_and_binding_agree() -> None:
@@ -119,27 +101,28 @@ def test_header_and_binding_agree() -> None:
     )
     assert spec is not None
     assert spec.loader is not None
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
     header = (ROOT / "native" / "edgecomp_native.h").read_text()
-    declared = build.declarations(header)
+    declared = builder.declarations(header)
     functions = set(re.findall(r"\b(edgecomp_\w+)\(", declared))
     numbers = {
         name: int(value) for name, value in re.findall(r"(EDGECOMP_\w+)(?: = | )(\d+)", declared)
     }
     assert functions | set(numbers) == set(dir(lib))
     assert numbers == {name: getattr(lib, name) for name in numbers}
-    # Nothing public in the sources that the header does not declare.
-    internal = (ROOT / "native" / "pack_internal.h").read_text()
+    # Nothing public in the sources that no header declares.
+    internal = "".join(path.read_text() for path in (ROOT / "native").glob("*.h"))
     for source in SOURCES:
         defined = re.findall(r"^(?!static)[\w ]+\**?(edgecomp_\w+)\(", source.read_text(), re.M)
         assert all(name in functions or name in internal for name in defined), source
-    assert {f"native/{path.name}" for path in SOURCES} == set(build.SOURCES)
+    assert {f"native/{path.name}" for path in SOURCES} == set(builder.SOURCES)
 
 
 def test_constants() -> None:
     assert (native.MIN_LEVELS, native.MAX_LEVELS, native.MAX_SYMBOLS) == (2, 256, 2**31 - 1)
     assert [layout.value for layout in native.Layout] == [0, 1, 2]
+    assert [kernels.value for kernels in native.Kernels] == [0, 1, 2, 3]
 
 
 def test_every_status_is_mapped() -> None:
