@@ -172,14 +172,17 @@ class RangeEncoder:
         self.lower = 0  # of the interval: the written words and 64 bits more
         self.words = 0  # written
         self.r = (1 << 64) - 1
+        self.spare = 0  # what the last symbol's division cut off, above the interval
 
     def symbol(self, f: list[int]) -> int:
         s = next(self.symbols)
         u = self.r >> 24
+        self.spare = self.r - (u << 24)
         self.lower += u * f[s]
         self.r = u * (f[s + 1] - f[s])
         if self.r < 1 << 32:
             self.lower <<= 32
+            self.spare <<= 32
             self.r <<= 32
             self.words += 1
         return s

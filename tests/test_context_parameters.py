@@ -155,7 +155,7 @@ def test_places_without_a_channel_count_in_the_bounds() -> None:
     """Of nine channels, place 15 has none; scales have no linear weights."""
     p = filled(out=2000, linear=100_000)
     room = (1 << 30) - 32 * 8191 * 2000
-    for at in ((1, 7), (0, 15)):
+    for at in ((1, 7), (0, 8)):
         assert not is_refused(one("out_bias", at, room, p))
         assert is_refused(one("out_bias", at, room + 1, p))
 

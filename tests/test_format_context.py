@@ -6,6 +6,7 @@ that the other does not follow is found. Every instruction set that this machine
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 
@@ -195,6 +196,7 @@ def test_vectors_use_all_of_the_model() -> None:
     reach=st.integers(1, 3),
     size=st.tuples(st.integers(0, 6), st.integers(0, 9)),
     layers=st.sampled_from([(32, 32), (64, 32), (32, 96)]),
+    shifts=st.tuples(st.integers(4, 8), st.integers(4, 8)),
     spread=st.sampled_from([0.2, 1, 12, 1000]),
     masked=st.booleans(),
     seed=st.integers(0, 2**32),
@@ -206,6 +208,7 @@ def test_second_coder(
     reach: int,
     size: tuple[int, int],
     layers: tuple[int, int],
+    shifts: tuple[int, int],
     spread: float,
     masked: bool,
     seed: int,
@@ -217,6 +220,8 @@ def test_second_coder(
         rng, channels=channels, levels=levels, zero=zero, reach=reach, width=layers[0],
         hidden=layers[1], spread=min(spread, 40),
     )  # fmt: skip
+    # Eight is where activations seldom reach their limit, four where most do.
+    p = dataclasses.replace(p, shift0=shifts[0], shift1=shifts[1])
     agree(p, *volume(rng, shape, levels, zero, spread, masked))
 
 
@@ -236,6 +241,27 @@ def test_second_coder_at_the_bounds(
     zero = int(rng.integers(levels))
     p = extreme_parameters(rng, channels=channels, levels=levels, zero=zero, reach=reach)
     agree(p, *volume(rng, (channels, 4, 5), levels, zero, 1000, masked))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_second_coder_at_the_limits_of_means(sign: int) -> None:
+    """Where the last fractional bit of a mean makes another code."""
+    rng = np.random.default_rng(5)
+    zero = 0 if sign > 0 else 255
+    p = random_parameters(rng, channels=8, levels=256, zero=zero)
+    out_bias = np.where(np.arange(16) < 8, sign << 28, p.arrays["out_bias"])
+    # So wide that the mean's distance stays within the table.
+    inverse = rng.integers(700, 1300, 128)
+    p = changed(
+        p, out_bias=out_bias, inverse=inverse, mean_shift=np.zeros(8, np.int64),
+        table=np.arange(2049) * 4000,
+    )  # fmt: skip
+    symbols = rng.integers(0, 256, (8, 5, 6)).astype(np.uint8)
+    trace: list[tuple[int, int]] = []
+    code = reference.RangeDecoder(encoded(symbols, native.context_parameters(to_bytes(p)), None))
+    reference.walk(code, p, symbols.shape, None, trace)
+    assert {mean for mean, _ in trace} == {sign * 32767}
+    agree(p, symbols, None)
 
 
 def agree(p: reference.Parameters, symbols, counts) -> None:
@@ -293,6 +319,30 @@ def test_any_number_of_the_last_interval_ends_a_code(coded) -> None:
     for number in (told.lower - 1 | 1, told.lower + told.r | 1):
         found = both(number.to_bytes(size, "big"), by_page, by_library, symbols.shape)
         assert found is None or not np.array_equal(found, symbols)
+
+
+def test_numbers_above_the_last_symbol_are_refused() -> None:
+    """All symbols come out, but the code is beyond what is left of the interval."""
+    data = parameter_file("tiny")
+    by_page, by_library = reference.read_parameters(data), native.context_parameters(data)
+    order, tried = by_page.arrays["order"], 0
+    for seed in range(20):
+        symbols, _ = volume(np.random.default_rng(seed), (12, 2, 2), 256, 128, 12, False)
+        symbols[order[-1], -1, -1] = 255
+        told = reference.RangeEncoder(symbols[order].transpose(1, 2, 0).ravel().tolist())
+        reference.walk(told, by_page, symbols.shape, None)
+        last = (told.lower + told.r - 1).to_bytes(4 * told.words + 8, "big")
+        if last[-1] != 0:
+            assert np.array_equal(both(last, by_page, by_library, symbols.shape), symbols)
+        if told.spare < 4:
+            continue
+        tried += 1
+        beyond = (told.lower + told.r + told.spare // 2) | 1
+        code = beyond.to_bytes(4 * told.words + 8, "big")
+        assert both(code, by_page, by_library, symbols.shape) is None
+        with pytest.raises(CorruptDataError):
+            decoded(code, by_library, symbols.shape, None)
+    assert tried > 0
 
 
 def test_other_numbers_of_bytes_are_refused(coded) -> None:
