@@ -139,6 +139,7 @@ int main(int argc, char **argv)
     state = seed;
     if (files == 0 || state == 0) {
         fprintf(stderr, "usage: %s -seconds=N | -runs=N [-seed=N] FILE...\n", argv[0]);
+        free(kept);
         return 2;
     }
     signal(SIGABRT, on_abort);

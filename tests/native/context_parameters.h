@@ -160,18 +160,22 @@ static inline void put_header(uint8_t *data, struct sizes s, unsigned shift0, un
     memcpy(data, header, sizeof header);
 }
 
-/* A file of exactly f->at[TABLES] bytes, to be freed by the caller. Each sum is at most SUM_BOUND. */
+/* A file of exactly f->at[TABLES] bytes, to be freed by the caller; the same for a seed wherever it is made. Each sum is
+ * at most SUM_BOUND. */
 static inline uint8_t *make_parameters(struct sizes s, uint64_t seed)
 {
     const struct file f = file_of(s);
     uint64_t state = seed * 0x9e3779b97f4a7c15u + 0x1234567u;
     const int64_t part = SUM_BOUND / 4;
-    unsigned i, largest, shift;
+    unsigned i, largest, shift, shifts[3];
     uint8_t *data = exactly(f.at[TABLES]);
 
     random_bits(&state);
     largest = random_from(&state, 8) == 0 ? 32767 : 1 + random_from(&state, 1024);
-    put_header(data, s, 8 + random_from(&state, 12), 8 + random_from(&state, 12), 15 + random_from(&state, 6));
+    for (i = 0; i < 3; i++) { /* not among arguments, whose order is up to the compiler */
+        shifts[i] = (i < 2 ? 8 : 15) + random_from(&state, i < 2 ? 12 : 6);
+    }
+    put_header(data, s, shifts[0], shifts[1], shifts[2]);
     for (i = 0; i < s.channels; i++) {
         put(data, &f, ORDER, i, i);
     }

@@ -346,6 +346,11 @@ static void test_bounds(void)
     expect_at_every_place(data, &f, LINEAR, 4 * LARGEST_ACTIVATION / 255 + 1, EDGECOMP_CORRUPT_DATA);
     expect_at_every_place(data, &f, LINEAR, -4 * LARGEST_ACTIVATION / 255 - 1, EDGECOMP_CORRUPT_DATA);
     expect_at_every_place(data, &f, LINEAR, INT32_MIN, EDGECOMP_CORRUPT_DATA);
+    for (i = 0; i < 3; i++) {
+        put(data, &f, OUT_BIAS, i, SUM_BOUND - (255 * 100 - 1));
+    }
+    expect_at_every_place(data, &f, LINEAR, 99, EDGECOMP_OK);
+    expect_at_every_place(data, &f, LINEAR, 100, EDGECOMP_CORRUPT_DATA);
     free(data);
 }
 
@@ -501,7 +506,9 @@ static void damage(const struct volume *v, uint8_t *code, size_t len)
     memset(longer + len, 0xff, 9);
     decode_hostile(v, longer, len + 9);
     memset(longer + len, 0, 9);
-    CHECK(decode_hostile(v, longer, len + 9) == EDGECOMP_CORRUPT_DATA);
+    for (i = 1; i <= 9; i++) {
+        CHECK(decode_hostile(v, longer, len + i) == EDGECOMP_CORRUPT_DATA);
+    }
     free(longer);
 }
 
@@ -758,24 +765,27 @@ static void test_coding_arguments(void)
     free(parameters);
 }
 
-/* Scratch memory at any address gives the same bytes. */
+/* Scratch memory at any address gives the same bytes, and none beyond it is touched. */
 static void test_odd_workspaces(void)
 {
-    uint8_t *parameters = make_parameters(small, 7), *code;
-    struct volume v = volume_for(parameters, small, 5, 5, 0);
-    uint8_t *whole = v.workspace, *room = exactly(v.scratch + 64), out[3 * 75 + 8];
+    const struct sizes s = {8, 6, 2, 1, 32, 32}; /* 8 columns of 8 channels: no part of the memory is rounded up */
+    uint8_t *parameters = make_parameters(s, 7), *code;
+    struct volume v = volume_for(parameters, s, 5, 8, 0);
+    uint8_t *whole = v.workspace, out[3 * 320 + 8];
     size_t len, again, at;
 
     code = encode_with_all(&v, &len);
     for (at = 0; at < 64; at++) {
+        uint8_t *room = exactly(v.scratch + at);
+
         v.workspace = room + at;
         CHECK(encode(&v, EDGECOMP_KERNELS_AUTO, out, sizeof out, &again) == EDGECOMP_OK);
         CHECK(again == len && memcmp(out, code, len) == 0);
         CHECK(decode(&v, EDGECOMP_KERNELS_AUTO, code, len) == EDGECOMP_OK);
         CHECK(memcmp(v.decoded, v.symbols, v.n) == 0);
+        free(room);
     }
     v.workspace = whole;
-    free(room);
     free(code);
     free_volume(&v);
     free(parameters);
