@@ -213,7 +213,7 @@ static void test_arguments(void)
 
 static void test_sizes(void)
 {
-    static const size_t huge[] = {1u << 31, SIZE_MAX / 2 + 1, SIZE_MAX / 3, SIZE_MAX - 1, SIZE_MAX};
+    static const size_t huge[] = {1u << 31, SIZE_MAX / 2 + 1, SIZE_MAX / 3 * 2, SIZE_MAX - 1, SIZE_MAX};
     size_t bound, i, len;
     uint8_t byte;
 
