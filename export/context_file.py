@@ -72,7 +72,7 @@ def _fitting(
 ) -> tuple[np.ndarray, int]:
     """The rows [taps, channels, 2, width] in whole numbers and their fractional bits: as many as
     keep the sums in bounds whatever the symbols are."""
-    for bits in range(WEIGHT_BITS, 0, -1):
+    for bits in range(WEIGHT_BITS, ACTIVATION_BITS - FEATURE_BITS - 1, -1):
         out = np.round(rows * 2.0**bits)
         most = (np.abs(out).max(2) * largest[:, None]).sum((0, 1))
         most = most + np.abs(bias) * 2.0 ** (bits + feature_bits)

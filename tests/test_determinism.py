@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -121,6 +122,8 @@ def forced() -> dict[str, dict[str, list[str]]]:
         processor: subprocess.Popen(
             [QEMU, "-cpu", processor, sys.executable, fingerprints.__file__, *paths],
             cwd=ROOT,
+            # Left to itself, numpy's linear algebra takes some such processors for newer ones.
+            env=os.environ | {"OPENBLAS_CORETYPE": processor},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
