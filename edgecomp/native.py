@@ -71,6 +71,7 @@ class ContextParameters:
 
 _POINTER_TYPES: dict[np.dtype[Any], str] = {
     np.dtype(np.uint8): "uint8_t *",
+    np.dtype(np.int8): "int8_t *",
     np.dtype(np.uint32): "uint32_t *",
 }
 
@@ -236,6 +237,50 @@ def context_encode(
     )  # fmt: skip
     _check("coding symbols", status)
     return out[: length[0]].tobytes()
+
+
+def context_encode_chosen(
+    symbols: Symbols,
+    *,
+    parameters: ContextParameters,
+    levels: int,
+    zero: int,
+    threshold: int,
+    fractions: NDArray[np.int8] | None = None,
+    counts: Symbols | None = None,
+    kernels: Kernels = Kernels.AUTO,
+) -> tuple[bytes, Symbols]:
+    """Code a volume in which symbols of magnitude one may become zero to save bits.
+
+    Args:
+        symbols, parameters, levels, zero, counts, kernels: as for :func:`context_encode`.
+        threshold: bits, in 256ths, that a loss of one must save.
+        fractions: int8, shaped as ``symbols``: 256 times the latent less its symbol's value. The
+            loss is then the squared error that is added to the latent; without them it is one.
+
+    Returns:
+        The code, and the symbols that it decodes to.
+    """
+    volume = _contiguous(symbols, 3, "symbols")
+    shape = (volume.shape[0], volume.shape[1], volume.shape[2])
+    _agree(parameters, shape, levels, zero)
+    if fractions is not None:
+        if fractions.dtype != np.int8 or fractions.shape != shape:
+            raise ValueError(f"fractions: expected int8 of the shape {shape}")
+        fractions = np.ascontiguousarray(fractions)
+    mask = _mask(counts, shape[1:])
+    workspace = _context_workspace(parameters, shape)
+    chosen = np.empty(shape, np.uint8)
+    out = np.empty(_CONTEXT_BYTES_A_SYMBOL * volume.size + _CONTEXT_END_BYTES, np.uint8)
+    length = ffi.new("size_t *")
+    status = lib.edgecomp_context_encode_chosen(
+        _pointer(parameters.prepared), parameters.prepared.size, _pointer(volume),
+        _pointer(fractions), *shape[1:], _pointer(mask), _uint(threshold), int(kernels),
+        _pointer(workspace), workspace.size, _pointer(chosen), chosen.size, _pointer(out), out.size,
+        length,
+    )  # fmt: skip
+    _check("choosing and coding symbols", status)
+    return out[: length[0]].tobytes(), chosen
 
 
 def context_decode(

@@ -75,11 +75,64 @@ static size_t group_channels(const struct context_model *m, size_t group)
     return left < CONTEXT_GROUP ? left : CONTEXT_GROUP;
 }
 
-/* Encodes a position; returns whether all symbols were allowed. */
-static int encode_position(struct context_walk *w, struct range_encoder *rc, size_t y, size_t x, size_t count)
+/* What an encoder may change: see edgecomp_context_encode_chosen. */
+struct choice {
+    const int8_t *fractions; /* of the volume, or NULL */
+    size_t plane;            /* positions of the volume */
+    uint32_t threshold;
+};
+
+/* 256 log2(frequency), rounded down; the frequency is not 0. The bits after the point by squaring. */
+static int32_t log2_256(uint32_t frequency)
+{
+    uint64_t mantissa = frequency; /* 2^31 stands for one */
+    int32_t log = 31, i;
+
+    for (; mantissa < 1ull << 31; mantissa <<= 1) {
+        log--;
+    }
+    for (i = 0; i < 8; i++) {
+        const uint64_t square = mantissa * mantissa >> 31;
+        const unsigned two = (unsigned)(square >> 32);
+
+        mantissa = square >> two;
+        log = 2 * log + (int32_t)two;
+    }
+    return log;
+}
+
+static uint32_t frequency_of(const struct context_model *m, struct context_distribution d, unsigned symbol)
+{
+    return context_cumulative(m, d, symbol + 1) - context_cumulative(m, d, symbol);
+}
+
+/*
+ * Zero instead of a symbol of magnitude one whose bits it is not worth. The squared error of the latent grows by
+ * 1 + 2 v f, v = 1 or -1 and f the latent less v; f comes in 256ths, so 128 (1 + 2 v f) = 128 + v f. The
+ * threshold has 32 bits and the loss 8: their product fits.
+ */
+static unsigned choose(const struct context_model *m, struct context_distribution d, const struct choice *c, size_t at,
+                       unsigned symbol)
+{
+    const int32_t v = (int32_t)symbol - (int32_t)m->zero;
+    int64_t saved, loss = 128;
+
+    if (v != 1 && v != -1) {
+        return symbol;
+    }
+    if (c->fractions != NULL) {
+        loss += v * c->fractions[at];
+    }
+    saved = log2_256(frequency_of(m, d, m->zero)) - log2_256(frequency_of(m, d, symbol));
+    return 128 * saved > (int64_t)c->threshold * loss ? m->zero : symbol;
+}
+
+/* Encodes a position, with a choice or without (NULL); returns whether all symbols were allowed. */
+static int encode_position(struct context_walk *w, struct range_encoder *rc, size_t y, size_t x, size_t count,
+                           const struct choice *choice)
 {
     const struct context_model *m = w->model;
-    const uint8_t *symbols = w->symbols + x * m->channels;
+    uint8_t *symbols = w->symbols + x * m->channels;
     size_t group, i;
     int allowed = 1;
 
@@ -89,7 +142,7 @@ static int encode_position(struct context_walk *w, struct range_encoder *rc, siz
 
         edgecomp_context_group(w, group);
         for (i = 0; i < channels; i++) {
-            const unsigned symbol = symbols[first + i];
+            unsigned symbol = symbols[first + i];
             uint32_t start;
 
             if (m->order[first + i] >= count) {
@@ -98,6 +151,12 @@ static int encode_position(struct context_walk *w, struct range_encoder *rc, siz
             }
             if (symbol >= m->levels) {
                 return 0;
+            }
+            if (choice != NULL) {
+                const size_t at = m->order[first + i] * choice->plane + y * w->columns + x;
+
+                symbol = choose(m, w->group[i], choice, at, symbol);
+                symbols[first + i] = (uint8_t)symbol;
             }
             start = context_cumulative(m, w->group[i], symbol);
             range_encode(rc, start, context_cumulative(m, w->group[i], symbol + 1) - start);
@@ -192,9 +251,10 @@ int edgecomp_context_workspace(const uint8_t *prepared, size_t prepared_len, siz
     return *size != 0 ? EDGECOMP_OK : EDGECOMP_LIMIT_EXCEEDED;
 }
 
-int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols, size_t height,
-                            size_t width, const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len,
-                            uint8_t *out, size_t out_cap, size_t *out_len)
+/* Both encoders; choice and chosen are NULL where nothing may be changed. */
+static int encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols, size_t height, size_t width,
+                  const uint8_t *counts, const struct choice *choice, int kernels, uint8_t *workspace,
+                  size_t workspace_len, uint8_t *chosen, uint8_t *out, size_t out_cap, size_t *out_len)
 {
     struct context_model m;
     struct context_walk w;
@@ -219,9 +279,12 @@ int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const 
     for (y = 0; y < height && !rc.full; y++) {
         gather(&w, symbols, height * width, y);
         for (x = 0; x < width; x++) {
-            if (!encode_position(&w, &rc, y, x, counts != NULL ? counts[y * width + x] : m.channels)) {
+            if (!encode_position(&w, &rc, y, x, counts != NULL ? counts[y * width + x] : m.channels, choice)) {
                 return EDGECOMP_BAD_ARGUMENT;
             }
+        }
+        if (chosen != NULL) {
+            scatter(&w, chosen, height * width, y);
         }
     }
     if (!range_encoder_end(&rc)) {
@@ -229,6 +292,43 @@ int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const 
     }
     *out_len = rc.size;
     return EDGECOMP_OK;
+}
+
+int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols, size_t height,
+                            size_t width, const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len,
+                            uint8_t *out, size_t out_cap, size_t *out_len)
+{
+    return encode(prepared, prepared_len, symbols, height, width, counts, NULL, kernels, workspace, workspace_len, NULL,
+                  out, out_cap, out_len);
+}
+
+int edgecomp_context_encode_chosen(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols,
+                                   const int8_t *fractions, size_t height, size_t width, const uint8_t *counts,
+                                   uint32_t threshold, int kernels, uint8_t *workspace, size_t workspace_len,
+                                   uint8_t *chosen, size_t chosen_cap, uint8_t *out, size_t out_cap, size_t *out_len)
+{
+    struct choice choice = {fractions, 0, threshold};
+    struct context_model m;
+    size_t total;
+    int status;
+
+    if (out_len == NULL) {
+        return EDGECOMP_BAD_ARGUMENT;
+    }
+    *out_len = 0;
+    status = check(prepared, prepared_len, height, width, counts, kernels, &m, &total);
+    if (status != EDGECOMP_OK || total == 0) {
+        return status;
+    }
+    if (chosen == NULL) {
+        return EDGECOMP_BAD_ARGUMENT;
+    }
+    if (chosen_cap < total) {
+        return EDGECOMP_OUTPUT_TOO_SMALL;
+    }
+    choice.plane = height * width;
+    return encode(prepared, prepared_len, symbols, height, width, counts, &choice, kernels, workspace, workspace_len,
+                  chosen, out, out_cap, out_len);
 }
 
 int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const uint8_t *in, size_t in_len,

@@ -178,6 +178,25 @@ int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const 
                             uint8_t *out, size_t out_cap, size_t *out_len);
 
 /*
+ * edgecomp_context_encode_chosen: as edgecomp_context_encode, but a symbol of magnitude one may become zero where that
+ * saves more bits than the error is worth. What follows is predicted from the symbols as they became. Integers only:
+ * every machine chooses alike.
+ *
+ *   fractions    NULL, or channels * height * width numbers: 256 times the latent less its symbol's value, from -128 to
+ *                127. They are looked at where the symbol's magnitude is one.
+ *   threshold    in 256ths of a bit, for a loss of one: the squared error that is added to the latent, or one for every
+ *                symbol without fractions. A symbol becomes zero if the bits saved are more than threshold times loss.
+ *   chosen       receives the symbols that were coded, which edgecomp_context_decode will give; chosen_cap says how
+ *                many fit. The same buffer as `symbols` is not allowed.
+ *
+ * Returns as edgecomp_context_encode; OUTPUT_TOO_SMALL for chosen_cap too.
+ */
+int edgecomp_context_encode_chosen(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols,
+                                   const int8_t *fractions, size_t height, size_t width, const uint8_t *counts,
+                                   uint32_t threshold, int kernels, uint8_t *workspace, size_t workspace_len,
+                                   uint8_t *chosen, size_t chosen_cap, uint8_t *out, size_t out_cap, size_t *out_len);
+
+/*
  * edgecomp_context_decode: restores exactly the volume that edgecomp_context_encode was given, with the same model, on
  * any machine. `in` may be any bytes at all: no byte outside the buffers is read or written, every symbol written is
  * below levels, and the time is proportional to the volume. Bytes that are missing or left over are CORRUPT_DATA where
