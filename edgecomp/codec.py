@@ -12,7 +12,15 @@ import numpy as np
 from edgecomp import constants as k
 from edgecomp.backends import Backend, Latent, load_backend
 from edgecomp.codestream import Codestream, Origin, Section, Tile, tile_grid
-from edgecomp.entropy import LzmaCoder, SymbolCoder, coder_name, decode_tile, encode_tile
+from edgecomp.entropy import (
+    ContextCoder,
+    LzmaCoder,
+    SymbolCoder,
+    choose_tile,
+    coder_name,
+    decode_tile,
+    encode_tile,
+)
 from edgecomp.errors import CorruptDataError, ModelNotFoundError
 from edgecomp.model_coders import load_coder
 from edgecomp.models import Model, find_model, load_model, shipped_model
@@ -135,28 +143,20 @@ class Codec:
         if tile is not None and (tile < 1 or tile % self.model.stride):
             raise ValueError(f"tile size {tile} is not a multiple of {self.model.stride}")
         latent = self.backend.analyse(_pad(picture.rgb, self.model.stride), gain)
-        tiles = tuple(
-            Tile.of(
-                encode_tile(
-                    self._coder,
-                    np.ascontiguousarray(latent.symbols[:, rows, columns]),
-                    levels=self.model.levels,
-                    zero=self.model.zero,
-                    counts=None
-                    if latent.counts is None
-                    else np.ascontiguousarray(latent.counts[rows, columns]),
-                )
-            )
-            for rows, columns in self._tile_slices(picture.width, picture.height, tile, tile)
-        )
+        coded = Latent(np.empty_like(latent.symbols), latent.counts)  # what will be decoded
+        tiles = []
+        for rows, columns in self._tile_slices(picture.width, picture.height, tile, tile):
+            payload, chosen = self._encode_tile(_part(latent, rows, columns))
+            coded.symbols[:, rows, columns] = chosen
+            tiles.append(Tile.of(payload))
         return Codestream(
             model_id=self.model.model_id,
             width=picture.width,
             height=picture.height,
             coder_id=self._coder.coder_id,
             gain=gain,
-            symbol_hash=symbol_hash(latent),
-            tiles=tiles,
+            symbol_hash=symbol_hash(coded),
+            tiles=tuple(tiles),
             grey=picture.grey,
             origin=origin,
             tile_width=tile,
@@ -236,6 +236,23 @@ class Codec:
             xmp=xmp,
         )
 
+    def _encode_tile(self, part: Latent) -> tuple[bytes, NDArray[np.uint8]]:
+        """A tile's payload, and the symbols that it decodes to: other ones than the network's where
+        the model wants them chosen, and backend and coder can."""
+        model, coder = self.model, self._coder
+        form = {"levels": model.levels, "zero": model.zero}
+        threshold, fractions = model.choice_threshold, part.fractions
+        if threshold is None or fractions is None or not isinstance(coder, ContextCoder):
+            return encode_tile(coder, part.symbols, counts=part.counts, **form), part.symbols
+        return choose_tile(
+            coder,
+            part.symbols,
+            fractions=fractions,
+            threshold=threshold,
+            counts=part.counts,
+            **form,
+        )
+
     def _coder_of(self, coder_id: int) -> SymbolCoder:
         with self._lock:
             coder = self._coders.get(coder_id)
@@ -312,6 +329,16 @@ def _positions(index: int, tile_side: int, side: int, stride: int) -> slice:
     """Latent positions that tile ``index`` covers along a side; all arguments in pixels."""
     start = index * tile_side
     return slice(start // stride, -(-min(start + tile_side, side) // stride))
+
+
+def _part(latent: Latent, rows: slice, columns: slice) -> Latent:
+    """What a tile holds of a picture's latent."""
+    counts, fractions = latent.counts, latent.fractions
+    return Latent(
+        np.ascontiguousarray(latent.symbols[:, rows, columns]),
+        None if counts is None else np.ascontiguousarray(counts[rows, columns]),
+        None if fractions is None else np.ascontiguousarray(fractions[:, rows, columns]),
+    )
 
 
 def _pad(rgb: NDArray[np.uint8], stride: int) -> NDArray[np.uint8]:

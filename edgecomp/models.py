@@ -48,6 +48,8 @@ class Model:
         zero: the symbol of the zero latent.
         importance_map: whether the encoder tells how many channels of each position are coded.
         gains: number of gain indices.
+        choice_threshold: 256ths of a bit that must be saved for a squared error of one in the
+            latent; None where symbols stay as they were rounded.
         version: of what the graphs take and give, for this edgecomp to know.
         scales: values that the symbols stand for: one a symbol, or one step for all of them;
             empty where the manifest does not say.
@@ -70,6 +72,7 @@ class Model:
     zero: int
     importance_map: bool
     gains: int
+    choice_threshold: int | None
     version: int
     scales: tuple[float, ...]
     graphs: dict[tuple[str, str], ModelFile]
@@ -257,6 +260,7 @@ def _parse_manifest(folder: Path, data: bytes) -> Model:
         zero=_integer(fields, "zero", 0, 255),
         importance_map=bool(fields["importance_map"]),
         gains=_integer(fields, "gains", 1, 16),
+        choice_threshold=_choice_threshold(fields),
         version=_integer({"version": 1} | fields, "version", 1, _VERSION),
         scales=tuple(_finite(value) for value in fields.get("scales", ())),
         graphs=graphs,
@@ -276,6 +280,12 @@ def _parse_manifest(folder: Path, data: bytes) -> Model:
     if model.importance_map and model.channels > 255:
         raise ValueError(f"an importance map with {model.channels} channels")
     return model
+
+
+def _choice_threshold(fields: dict[str, Any]) -> int | None:
+    if "choice" not in fields:
+        return None
+    return _integer(fields["choice"], "threshold", 1, 2**31 - 1)
 
 
 def _coder_files(coders: object) -> dict[str, ModelFile]:
@@ -298,7 +308,7 @@ def _model_file(entry: dict[str, Any]) -> ModelFile:
 
 def _integer(fields: dict[str, Any], key: str, low: int, high: int) -> int:
     value = fields[key]
-    if not isinstance(value, int) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"{key} is {value!r}, not an integer from {low} to {high}")
     return value
 

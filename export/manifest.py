@@ -48,8 +48,11 @@ def write(
     name: str,
     quality: str,
     precisions: tuple[str, ...] = PRECISIONS,
+    *,
+    choice: int | None = None,
 ) -> bytes:
-    """Write model.json for the graphs and the SavedModel in ``folder``; returns the model id."""
+    """Write model.json for the graphs and the SavedModel in ``folder``; returns the model id.
+    ``choice``: the threshold for choosing symbols, of encoders with the output for it."""
     graphs = {
         part: {
             precision: {
@@ -71,6 +74,8 @@ def write(
         "graphs": graphs,
         "saved_model": {p.relative_to(folder).as_posix(): digest(p) for p in saved},
     }
+    if choice is not None:
+        record["choice"] = {"threshold": choice}
     return save(folder, record)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import shutil
 import sys
@@ -23,10 +24,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import onnx
 
-from export import checkpoint, data, edge_export, graphs, manifest, overflow, quantise
+from export import checkpoint, data, edge_export, fractions, graphs, manifest, overflow, quantise
 from export.folding import fold_source
 from export.networks import cvpr
-from export.networks.edge import ConfigError
+from export.networks.edge import ConfigError, EdgeConfig
 
 
 def export(args: argparse.Namespace) -> bytes:
@@ -34,6 +35,9 @@ def export(args: argparse.Namespace) -> bytes:
     settings, weights = fold_source(args.source, args.quality, args.position, args.rate_scale)
     config = settings.network
     (quality,) = config.qualities
+    if args.choose and not isinstance(config, EdgeConfig):
+        raise ConfigError("--choose needs an `edge` network")
+    choice = fractions.threshold(args.choose) if args.choose else None
     pictures = data.spread(args.data, args.calibrate, settings.stride)
     if isinstance(config, cvpr.CvprConfig):
         from export import cvpr_export
@@ -47,6 +51,9 @@ def export(args: argparse.Namespace) -> bytes:
     partial.mkdir(parents=True)
     try:
         entries = manifest.metadata(made.facts, settings.name, quality)
+        if choice is not None:
+            for graph in (made.floats["encoder"], made.int8["encoder"]):
+                fractions.add(graph, made.facts.zero)
         for part in made.floats:
             half = graphs.halve_initialisers(made.floats[part])
             overflow.prove(made.int8[part], f"{part}.int8")
@@ -59,7 +66,9 @@ def export(args: argparse.Namespace) -> bytes:
         made.save_model(partial / "saved_model")
         # a random number, which nothing reads: one checkpoint should give one model id
         (partial / "saved_model" / "fingerprint.pb").unlink()
-        model_id = manifest.write(partial, made.facts, settings.kind, settings.name, quality)
+        model_id = manifest.write(
+            partial, made.facts, settings.kind, settings.name, quality, choice=choice
+        )
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
@@ -81,6 +90,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rate-scale", type=float, default=1.0, help="factor on the latents: above 1 is finer"
     )
+    parser.add_argument(
+        "--choose",
+        type=float,
+        default=0.0,
+        metavar="LAMBDA",
+        help="let the context coder make zeros of ones: squared error that a bit is worth (0: off)",
+    )
     parser.add_argument("--calibrate", type=int, default=32, help="pictures to calibrate on")
     return parser.parse_args(argv)
 
@@ -94,11 +110,14 @@ def main(argv: list[str] | None = None) -> int:
             raise ConfigError("export needs KERAS_BACKEND=tensorflow")
         if not args.rate_scale > 0 or args.calibrate < 1:
             raise ConfigError("--rate-scale and --calibrate must be above zero")
+        if not 0 <= args.choose < math.inf:
+            raise ConfigError("--choose must be a number that is not negative")
         model_id = export(args)
     except (
         ConfigError,
         data.DataError,
         checkpoint.CheckpointError,
+        fractions.FractionsError,
         quantise.QuantiseError,
         overflow.OverflowProofError,
     ) as error:

@@ -86,6 +86,13 @@ def test_coders_of_newer_exporters_are_ignored(copy: Path, coders: dict[str, Any
     assert load_model(copy).coders == ("lzma",)
 
 
+@pytest.mark.parametrize("threshold", [1, 5120, 2**31 - 1])
+def test_a_model_says_whether_its_symbols_are_chosen(copy: Path, threshold: int) -> None:
+    assert load_model(copy).choice_threshold is None
+    _change(copy, choice={"threshold": threshold, "of later versions": 1})
+    assert load_model(copy).choice_threshold == threshold
+
+
 def test_missing_things_are_named(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"nowhere.*model\.json is missing"):
         load_model(tmp_path / "nowhere")
@@ -131,6 +138,15 @@ def test_missing_things_are_named(copy: Path, tmp_path: Path) -> None:
         {"scales": [1.0, 2.0]},
         {"scales": ["1.0"]},
         {"scales": [float("inf")]},
+        {"gains": True},
+        {"choice": None},
+        {"choice": []},
+        {"choice": {}},
+        {"choice": {"threshold": 0}},
+        {"choice": {"threshold": 2**31}},
+        {"choice": {"threshold": 512.0}},
+        {"choice": {"threshold": True}},
+        {"choice": {"threshold": "512"}},
     ],
 )
 def test_impossible_manifests_are_refused(copy: Path, fields: dict[str, Any]) -> None:

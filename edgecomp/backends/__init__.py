@@ -27,10 +27,13 @@ class Latent:
         symbols: uint8 (channels, rows, columns), values below the model's levels.
         counts: uint8 (rows, columns), coded channels of each position, for models with an
             importance map; else None.
+        fractions: int8, shaped as the symbols: 256 times the latent less its symbol's value,
+            rounded and clipped, for models that choose symbols; else None.
     """
 
     symbols: NDArray[np.uint8]
     counts: NDArray[np.uint8] | None = None
+    fractions: NDArray[np.int8] | None = None
 
 
 class Backend(Protocol):

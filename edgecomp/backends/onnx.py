@@ -46,22 +46,39 @@ class OnnxBackend:
 
     def analyse(self, rgb: NDArray[np.uint8], gain: int) -> Latent:
         """Picture uint8 (height, width, 3), sides multiples of the stride -> symbols."""
-        outputs = self._run("encoder", {"picture": rgb[np.newaxis]}, gain)
-        counts = outputs[1][0] if self._model.importance_map else None
-        return Latent(outputs[0][0], counts)
+        names = ["symbols"]
+        if self._model.importance_map:
+            names.append("counts")
+        if self._model.choice_threshold is not None:
+            names.append("fractions")
+        outputs = self._run("encoder", {"picture": rgb[np.newaxis]}, gain, names)
+        found = {name: output[0] for name, output in zip(names, outputs, strict=True)}
+        symbols, fractions = found["symbols"], found.get("fractions")
+        if fractions is not None and (
+            fractions.dtype != np.int8 or fractions.shape != symbols.shape
+        ):
+            raise ModelDamagedError(
+                f"the encoder of model {self._model.name} gives fractions {fractions.shape} of"
+                f" {fractions.dtype} for symbols {symbols.shape}",
+                path=str(self._model.path),
+            )
+        return Latent(symbols, found.get("counts"), fractions)
 
     def synthesise(self, symbols: NDArray[np.uint8], gain: int) -> NDArray[np.uint8]:
         """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3)."""
-        outputs = self._run("decoder", {"symbols": symbols[np.newaxis]}, gain)
+        outputs = self._run("decoder", {"symbols": symbols[np.newaxis]}, gain, ["picture"])
         picture: NDArray[np.uint8] = outputs[0][0]
         return picture
 
-    def _run(self, role: str, feeds: dict[str, Any], gain: int) -> list[NDArray[np.uint8]]:
+    def _run(
+        self, role: str, feeds: dict[str, Any], gain: int, names: list[str]
+    ) -> list[NDArray[Any]]:
+        """The outputs of that name."""
         session = self._session(role)
         if self._model.gains > 1:
             feeds["gain"] = np.array([gain], np.int64)
         try:
-            outputs: list[NDArray[np.uint8]] = session.run(None, feeds)
+            outputs: list[NDArray[Any]] = session.run(names, feeds)
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             if "allocate" in str(error).lower():
                 raise LimitError(f"not enough memory for the {role} network") from error

@@ -7,7 +7,7 @@ from edgecomp.constants import CODER_NAMES
 from edgecomp.entropy.coder import SymbolCoder
 from edgecomp.entropy.context_coder import ContextCoder
 from edgecomp.entropy.lzma_coder import LzmaCoder
-from edgecomp.entropy.tile import decode_tile, encode_tile
+from edgecomp.entropy.tile import choose_tile, decode_tile, encode_tile
 from edgecomp.errors import UnsupportedVersionError
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ContextCoder",
     "LzmaCoder",
     "SymbolCoder",
+    "choose_tile",
     "coder_by_name",
     "coder_name",
     "decode_tile",

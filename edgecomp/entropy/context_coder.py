@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgecomp import native
 from edgecomp.entropy.coder import Symbols
@@ -51,11 +52,39 @@ class ContextCoder:
         code = native.context_encode(
             symbols, parameters=self.parameters, levels=levels, zero=zero, counts=counts
         )
-        coded = symbols.size if counts is None else int(counts.sum(dtype=np.int64))
-        if len(code) > native.pack_bound((1, 1, coded), levels):  # of the dense layout
-            packed = native.pack(symbols, levels=levels, zero=zero, counts=counts)
-            return bytes([METHOD_STORED]) + packed
-        return bytes([METHOD_CONTEXT]) + code
+        return _with_method(code, symbols, levels, zero, counts)
+
+    def choose_and_encode(
+        self,
+        symbols: Symbols,
+        *,
+        levels: int,
+        zero: int,
+        fractions: NDArray[np.int8],
+        threshold: int,
+        counts: Symbols | None = None,
+    ) -> tuple[bytes, Symbols]:
+        """Code a volume in which symbols of magnitude one may become zero to save bits.
+
+        Args:
+            symbols, levels, zero, counts: as for :meth:`encode`.
+            fractions: int8, shaped as ``symbols``: 256 times the latent less its symbol's value.
+            threshold: 256ths of a bit that must be saved for a squared error of one.
+
+        Returns:
+            The coded data, and the symbols that it decodes to.
+        """
+        self._check(symbols.shape, levels, zero)
+        code, chosen = native.context_encode_chosen(
+            symbols,
+            parameters=self.parameters,
+            levels=levels,
+            zero=zero,
+            threshold=threshold,
+            fractions=fractions,
+            counts=counts,
+        )
+        return _with_method(code, chosen, levels, zero, counts), chosen
 
     def decode(
         self,
@@ -94,3 +123,14 @@ class ContextCoder:
             raise ValueError(
                 f"the coder's parameters are for (channels, levels, zero) = {wanted}, not {given}"
             )
+
+
+def _with_method(
+    code: bytes, symbols: Symbols, levels: int, zero: int, counts: Symbols | None
+) -> bytes:
+    """The range code of a volume behind its method; the packed volume where that is shorter."""
+    coded = symbols.size if counts is None else int(counts.sum(dtype=np.int64))
+    if len(code) > native.pack_bound((1, 1, coded), levels):  # of the dense layout
+        packed = native.pack(symbols, levels=levels, zero=zero, counts=counts)
+        return bytes([METHOD_STORED]) + packed
+    return bytes([METHOD_CONTEXT]) + code

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgecomp import native
 from edgecomp.entropy.coder import SymbolCoder, Symbols
+from edgecomp.entropy.context_coder import ContextCoder
 from edgecomp.entropy.lzma_coder import LzmaCoder
 from edgecomp.varint import Cursor, pack_varint
 
@@ -31,12 +35,33 @@ def encode_tile(
         symbols, levels, zero, counts: as for :meth:`SymbolCoder.encode`.
     """
     coded = coder.encode(symbols, levels=levels, zero=zero, counts=counts)
-    if counts is None:
-        return coded
-    map_levels = _map_levels(symbols.shape[0])
-    residual = native.map_residual(counts, map_levels)
-    coded_map = _MAP_CODER.encode(residual[None], levels=map_levels, zero=map_levels // 2)
-    return pack_varint(len(coded_map)) + coded_map + coded
+    return _with_map(coded, symbols.shape[0], counts)
+
+
+def choose_tile(
+    coder: ContextCoder,
+    symbols: Symbols,
+    *,
+    levels: int,
+    zero: int,
+    fractions: NDArray[np.int8],
+    threshold: int,
+    counts: Symbols | None = None,
+) -> tuple[bytes, Symbols]:
+    """Code a tile in which symbols of magnitude one may become zero to save bits.
+
+    Args:
+        coder: of the symbols, which chooses.
+        symbols, levels, zero, fractions, threshold, counts: as for
+            :meth:`ContextCoder.choose_and_encode`.
+
+    Returns:
+        The tile, and the symbols that it decodes to.
+    """
+    coded, chosen = coder.choose_and_encode(
+        symbols, levels=levels, zero=zero, fractions=fractions, threshold=threshold, counts=counts
+    )
+    return _with_map(coded, symbols.shape[0], counts), chosen
 
 
 def decode_tile(
@@ -65,6 +90,16 @@ def decode_tile(
     counts = native.map_restore(residual[0], map_levels)
     rest = cursor.take(cursor.remaining)
     return coder.decode(rest, shape=shape, levels=levels, zero=zero, counts=counts), counts
+
+
+def _with_map(coded: bytes, channels: int, counts: Symbols | None) -> bytes:
+    """Coded symbols behind their importance map, where there is one."""
+    if counts is None:
+        return coded
+    map_levels = _map_levels(channels)
+    residual = native.map_residual(counts, map_levels)
+    coded_map = _MAP_CODER.encode(residual[None], levels=map_levels, zero=map_levels // 2)
+    return pack_varint(len(coded_map)) + coded_map + coded
 
 
 def _map_levels(channels: int) -> int:
