@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgecomp import native
 from edgecomp.entropy.coder import Symbols
+from edgecomp.entropy.packing_bound import least_packed
 from edgecomp.errors import CorruptDataError
 
 METHOD_STORED: Final = 0
@@ -47,7 +48,7 @@ class ContextCoder:
         zero: int,
         counts: Symbols | None = None,
     ) -> bytes:
-        """Code a volume; never more than one byte larger than its dense packing."""
+        """Code a volume; never more than one byte larger than its packed form."""
         self._check(symbols.shape, levels, zero)
         code = native.context_encode(
             symbols, parameters=self.parameters, levels=levels, zero=zero, counts=counts
@@ -129,8 +130,8 @@ def _with_method(
     code: bytes, symbols: Symbols, levels: int, zero: int, counts: Symbols | None
 ) -> bytes:
     """The range code of a volume behind its method; the packed volume where that is shorter."""
-    coded = symbols.size if counts is None else int(counts.sum(dtype=np.int64))
-    if len(code) > native.pack_bound((1, 1, coded), levels):  # of the dense layout
+    if len(code) >= least_packed(symbols, levels=levels, zero=zero, counts=counts):
         packed = native.pack(symbols, levels=levels, zero=zero, counts=counts)
-        return bytes([METHOD_STORED]) + packed
+        if len(packed) <= len(code):
+            return bytes([METHOD_STORED]) + packed
     return bytes([METHOD_CONTEXT]) + code

@@ -32,5 +32,5 @@ def least_packed(symbols: Symbols, *, levels: int, zero: int, counts: Symbols | 
     more = np.where(magnitudes < last, magnitudes, last - 1)
     bits = np.where(values == 0, 0, 1 + (0 < zero < levels - 1) + more)
     histogram = np.bincount(symbols.ravel(), minlength=levels)
-    sorted_ = 1 + symbols.shape[0] + _STREAMS + -(-int(histogram @ bits) // 8)
+    sorted_: int = 1 + symbols.shape[0] + _STREAMS + -(-int(histogram @ bits) // 8)
     return min(dense, sorted_)
