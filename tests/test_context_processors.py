@@ -79,9 +79,10 @@ def test_on_arm(tmp_path: Path) -> None:
     assert kernels_and_hash([*processor, program]) == ({"auto", "portable", "neon"}, GOLDEN)
 
 
-def test_all_of_the_c_tests_on_arm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["test_context", "test_choice"])
+def test_all_of_the_c_tests_on_arm(name: str, tmp_path: Path) -> None:
     processor = require_arm()
     assert ARM_COMPILER is not None
-    sources = [PROGRAMS / "test_context.c"]
-    program = build(ARM_COMPILER, tmp_path / "test_context", sources, "-O2", "-static")
-    assert output([*processor, program]) == "test_context: all tests passed\n"
+    sources = [PROGRAMS / f"{name}.c"]
+    program = build(ARM_COMPILER, tmp_path / name, sources, "-O2", "-static")
+    assert output([*processor, program]) == f"{name}: all tests passed\n"

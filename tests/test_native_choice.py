@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import context_reference as reference
 import numpy as np
 import pytest
-from context_volumes import FORMS, KERNELS, masked, options, parameters_of, symbols_of
+from context_volumes import (
+    FORMS,
+    KERNELS,
+    file_of,
+    masked,
+    options,
+    parameters_of,
+    symbols_of,
+)
 
 from edgecomp import native
 from edgecomp.native import ContextParameters, Symbols
@@ -83,3 +94,59 @@ def test_choosing_in_an_empty_volume() -> None:
     code, chosen = chosen_of(np.zeros((9, 0, 4), np.uint8), parameters_of(FORMS[6]), 0)
     assert code == b""
     assert chosen.shape == (9, 0, 4)
+
+
+class Chooser(reference.RangeEncoder):
+    """The rule of docs/context-coder.md, written from its text: logarithms are those of 256th
+    powers, rounded down.
+
+    Args:
+        symbols: with 256 times the latent less the symbol's value, in the order of coding.
+    """
+
+    def __init__(self, symbols: Iterable[tuple[int, int]], zero: int, threshold: int) -> None:
+        super().__init__(())
+        self.given = iter(symbols)
+        self.zero, self.threshold = zero, threshold
+
+    def symbol(self, f: list[int]) -> int:
+        symbol, fraction = next(self.given)
+        value = symbol - self.zero
+        if abs(value) == 1:
+            logs = [((f[s + 1] - f[s]) ** 256).bit_length() for s in (self.zero, symbol)]
+            loss = 1 + 2 * value * fraction / 256
+            if logs[0] - logs[1] > self.threshold * loss:
+                symbol = self.zero
+        self.symbols = iter((symbol,))
+        return super().symbol(f)
+
+
+@pytest.mark.parametrize("form", [FORMS[3], FORMS[4], FORMS[6], FORMS[8], FORMS[9]], ids=str)
+@pytest.mark.parametrize("threshold", [1, 60, 512])
+@pytest.mark.parametrize("with_counts", [False, True])
+def test_the_rule_is_that_of_the_page(
+    form: tuple[int, ...], threshold: int, with_counts: bool
+) -> None:
+    p = reference.read_parameters(file_of(form, 0, False))
+    parameters = parameters_of(form)
+    rng = np.random.default_rng(threshold)
+    shape = (p.channels, 6, 7)
+    symbols = np.clip(p.zero + np.rint(rng.laplace(0, 1, shape)), 0, p.levels - 1).astype(np.uint8)
+    symbols, counts = masked(rng, symbols, p.zero) if with_counts else (symbols, None)
+    fractions = rng.integers(-128, 128, shape, np.int8)
+    code = Chooser(
+        (
+            (int(symbols[c, y, x]), int(fractions[c, y, x]))
+            for y in range(shape[1])
+            for x in range(shape[2])
+            for c in p.arrays["order"]
+            if counts is None or c < counts[y, x]
+        ),
+        p.zero,
+        threshold,
+    )
+    wanted = reference.walk(code, p, shape, counts)
+    data, chosen = chosen_of(symbols, parameters, threshold, fractions=fractions, counts=counts)
+    assert np.array_equal(chosen, wanted)
+    assert data == code.end()
+    assert (chosen != symbols).any()
