@@ -62,11 +62,13 @@ def digest(arrays: Iterable[np.ndarray | None]) -> str:
 
 
 def of_model(folder: Path) -> list[str]:
-    """Hashes of symbols and pixels of a model folder's int8 graphs."""
+    """Hashes of symbols, with what the encoder gives beside them, and pixels of a model folder's
+    int8 graphs."""
     model = load_model(folder)
     backend = load_backend("onnx", model, precision="int8")
     latent = analyse(backend, model)
-    return [digest([latent.symbols, latent.counts]), digest([synthesise(backend, model)])]
+    symbols = digest([latent.symbols, latent.counts, latent.fractions])
+    return [symbols, digest([synthesise(backend, model)])]
 
 
 def of_graph(path: Path) -> list[str]:

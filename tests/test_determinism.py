@@ -39,12 +39,15 @@ GOLDEN = {
     ],
 }
 FROZEN = [MODELS / name for name in GOLDEN]
+CHOOSING = DATA / "choice" / "tiny"  # its encoder tells fractions too
 SHIPPED = [model.path for model in shipped_models() if "int8" in model.precisions]
 # Processors that QEMU can be, and the code that onnxruntime chooses on them.
 PROCESSORS = {"Nehalem": "SSE4.1", "Haswell": "AVX2"}
 QEMU = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
 
-every_model = pytest.mark.parametrize("folder", FROZEN + SHIPPED, ids=lambda p: p.name)
+every_model = pytest.mark.parametrize(
+    "folder", [*FROZEN, CHOOSING, *SHIPPED], ids=lambda p: p.parent.name + "-" + p.name
+)
 
 
 def test_every_frozen_model_has_golden_hashes() -> None:
@@ -72,7 +75,9 @@ def test_threads_and_repeated_runs_change_nothing(folder: Path) -> None:
             assert latent.symbols.shape == (model.channels, 40, 48)
             assert len(np.unique(latent.symbols)) > 2
             assert len(np.unique(pixels)) > 100
-            outcomes.add(fingerprints.digest([latent.symbols, latent.counts, pixels]))
+            outcomes.add(
+                fingerprints.digest([latent.symbols, latent.counts, latent.fractions, pixels])
+            )
     assert len(outcomes) == 1
 
 
@@ -117,7 +122,7 @@ def forced() -> dict[str, dict[str, list[str]]]:
         pytest.skip("the processors to be forced are x86, this one is not")
     if QEMU is None:
         pytest.skip("QEMU's user mode is not installed (apt-get install qemu-user-static)")
-    paths = [str(path) for path in [*FROZEN, *SHIPPED, SATURATING]]
+    paths = [str(path) for path in [*FROZEN, CHOOSING, *SHIPPED, SATURATING]]
     running = {
         processor: subprocess.Popen(
             [QEMU, "-cpu", processor, sys.executable, fingerprints.__file__, *paths],
@@ -151,8 +156,8 @@ def test_frozen_models_on_other_processors(
         assert forced[processor][str(folder)] == GOLDEN[folder.name], folder.name
 
 
-def test_shipped_models_on_other_processors(forced: dict[str, dict[str, list[str]]]) -> None:
-    for folder in SHIPPED:
+def test_other_models_on_other_processors(forced: dict[str, dict[str, list[str]]]) -> None:
+    for folder in (CHOOSING, *SHIPPED):
         hashes = {processor: forced[processor][str(folder)] for processor in PROCESSORS}
         assert hashes == dict.fromkeys(PROCESSORS, fingerprints.of_model(folder)), folder.name
 
