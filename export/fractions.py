@@ -51,6 +51,8 @@ def add(model: onnx.ModelProto, zero: int) -> None:
     symbols = next((o for o in graph.output if o.name == "symbols"), None)
     if symbols is None:
         raise FractionsError("the graph has no output symbols")
+    if NAME in makers:
+        raise FractionsError(f"the graph has {NAME} already")
     moved, rounded = _path(makers, symbols.name)
     new = _Nodes(graph)
     # Exact but for the rounding: a latent and its symbol's value are at most a factor of two apart,

@@ -115,6 +115,10 @@ def test_latents_beyond_the_last_symbol_are_clipped() -> None:
 def test_graphs_of_another_form_are_refused() -> None:
     from export import fractions
 
+    twice = by_round()
+    fractions.add(twice, ZERO)
+    with pytest.raises(fractions.FractionsError, match="has fractions already"):
+        fractions.add(twice, ZERO)
     other = graph([node("Cast", ["latents"], "bytes", to=2)], ("bytes",))
     with pytest.raises(fractions.FractionsError, match="no output symbols"):
         fractions.add(other, ZERO)
