@@ -2,12 +2,12 @@
 
     python benchmarks/choosing.py FOLDER --quality A --lambda 0.02 0.05
 
-Gives the model's int8 encoder the output `fractions` and its manifest each lambda's threshold, in a
-folder that is removed again, and compresses and restores each PNG picture of FOLDER. Bits per pixel
-are those of whole codestreams, over all pixels; MS-SSIM and PSNR are means of the pictures. The
-first line is of the model as it ships. `saved` is of bytes, `net` is less what MS-SSIM loses:
---slope decibels of -10 log10(1 - MS-SSIM) are worth a percent of the bytes. Needs the extra
-`export`.
+Gives the model's manifest each lambda's threshold (and its int8 encoder the output `fractions`, if
+it has none), in a folder that is removed again, and compresses and restores each PNG picture of
+FOLDER. Bits per pixel are those of whole codestreams, over all pixels; MS-SSIM and PSNR are means
+of the pictures. The first line is of the model without a choice. `saved` is of bytes, `net` is
+less what MS-SSIM loses: --slope decibels of -10 log10(1 - MS-SSIM) are worth a percent of the
+bytes. Needs the extra `export`.
 """
 
 from __future__ import annotations
@@ -63,9 +63,11 @@ class Outcome:
 
 
 def choosing_model(model: Model, rate: float, folder: Path) -> Path:
-    """A model in ``folder`` that is ``model`` in int8 but chooses its symbols at a lambda."""
+    """A model in ``folder`` that is ``model`` in int8 but chooses its symbols at a lambda; at 0 it
+    leaves them as they were rounded."""
     encoder = onnx.load_from_string(model.read_graph("encoder", "int8"))
-    fractions.add(encoder, model.zero)
+    if fractions.NAME not in {output.name for output in encoder.graph.output}:
+        fractions.add(encoder, model.zero)
     record = json.loads((model.path / MANIFEST).read_bytes())
     files = {
         "encoder": encoder.SerializeToString(),
@@ -80,7 +82,10 @@ def choosing_model(model: Model, rate: float, folder: Path) -> Path:
     if parameters is None:
         raise fractions.FractionsError(f"model {model.name} has no parameters for `context`")
     (folder / model.coder_files["context"].file).write_bytes(parameters)
-    record |= {"choice": {"threshold": fractions.threshold(rate)}, "saved_model": {}}
+    record["saved_model"] = {}
+    record.pop("choice", None)
+    if rate:
+        record["choice"] = {"threshold": fractions.threshold(rate)}
     (folder / MANIFEST).write_text(json.dumps(record), encoding="utf-8")
     return folder
 
@@ -99,9 +104,7 @@ def measure(codec: Codec, pictures: Sequence[Picture]) -> Outcome:
 
 
 def at(model: Model, rate: float, pictures: Sequence[Picture]) -> Outcome:
-    """The outcome of a lambda; 0 is the model as it ships."""
-    if not rate:
-        return measure(Codec.load(model=model.path, precision="int8"), pictures)
+    """The outcome of a lambda; 0 is the model without a choice."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = choosing_model(model, rate, Path(scratch))
         return measure(Codec.load(model=folder), pictures)

@@ -39,11 +39,16 @@ def test_a_made_model_is_the_shipped_one_but_chooses(
     choosing: ModuleType, large: Image.Image, tmp_path: Path
 ) -> None:
     shipped = shipped_model("A")
-    model = load_model(choosing.choosing_model(shipped, 0.05, tmp_path))
+    folders = [tmp_path / name for name in ("without", "with")]
+    for folder in folders:
+        folder.mkdir()
+    without = load_model(choosing.choosing_model(shipped, 0, folders[0]))
+    assert without.choice_threshold is None
+    model = load_model(choosing.choosing_model(shipped, 0.05, folders[1]))
     assert model.choice_threshold == 5120
     assert model.precisions == ("int8",)
     rgb = np.array(large)
-    plain, other = (Codec.load(model=m.path, precision="int8") for m in (shipped, model))
+    plain, other = (Codec.load(model=m.path, precision="int8") for m in (without, model))
     symbols = plain.backend.analyse(rgb, 0).symbols
     assert np.array_equal(other.backend.analyse(rgb, 0).symbols, symbols)
     assert len(other.encode(Picture(rgb))) < len(plain.encode(Picture(rgb)))

@@ -297,7 +297,8 @@ def test_models(line: Line) -> None:
         assert record["model_id"] == row.split()[-1]
         assert record["coders"][0] == "lzma"
         assert " ".join(record["coders"]) in row
-        assert record["bytes"] <= sum(graph["bytes"] for graph in record["graphs"])
+        parameters = (Path(record["path"]) / "context.bin").stat().st_size
+        assert record["bytes"] == parameters + sum(graph["bytes"] for graph in record["graphs"])
         assert {"encoder", "decoder"} == {graph["role"] for graph in record["graphs"]}
 
 
