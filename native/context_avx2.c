@@ -34,36 +34,54 @@ static inline AVX2 __m256i dot(__m256i sums, __m256i a, __m256i b)
 }
 
 /*
- * Thirty-two outputs at a time stay in registers while all entries pass, two by two: their rows are interleaved, so
- * that one multiply-add makes feature_0 * row_0[j] + feature_1 * row_1[j]. Unpacking works within halves of 128 bits,
- * which leaves outputs 0-3, 8-11 in one register and 4-7, 12-15 in the other until the end.
+ * The outputs j to j + 16 n stay in registers while all entries pass, two by two: their rows are interleaved, so that
+ * one multiply-add makes feature_0 * row_0[j] + feature_1 * row_1[j]. Unpacking works within halves of 128 bits, which
+ * leaves outputs 0-3, 8-11 in one register and 4-7, 12-15 in the other until the end. n is a constant where this is
+ * inlined, at most 4: more do not fit into sixteen registers.
  */
+static inline AVX2 __attribute__((always_inline)) void add_columns(int32_t *sums, size_t width, const int16_t *rows,
+                                                                   const struct context_entry *entries, size_t count,
+                                                                   const size_t n)
+{
+    __m256i low[4], high[4];
+    size_t i, k;
+
+    for (k = 0; k < n; k++) {
+        low[k] = high[k] = _mm256_setzero_si256();
+    }
+    for (i = 0; i < count; i += 2) {
+        const struct context_entry *e = entries + i, *f = i + 1 < count ? e + 1 : e;
+        const __m256i factors = pair(e->feature, i + 1 < count ? f->feature : 0);
+        const int16_t *p = rows + e->row * width, *q = rows + f->row * width;
+
+        for (k = 0; k < n; k++) {
+            const __m256i a = load16(p + 16 * k), b = load16(q + 16 * k);
+
+            low[k] = dot(low[k], factors, _mm256_unpacklo_epi16(a, b));
+            high[k] = dot(high[k], factors, _mm256_unpackhi_epi16(a, b));
+        }
+    }
+    for (k = 0; k < n; k++) {
+        int32_t *to = sums + 16 * k;
+
+        store32(to, _mm256_add_epi32(load32(to), _mm256_permute2x128_si256(low[k], high[k], 0x20)));
+        store32(to + 8, _mm256_add_epi32(load32(to + 8), _mm256_permute2x128_si256(low[k], high[k], 0x31)));
+    }
+}
+
 static AVX2 void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries,
                           size_t count)
 {
-    size_t i, j;
+    size_t j = 0;
 
     if (count == 0) {
         return;
     }
-    for (j = 0; j < width; j += CONTEXT_BLOCK) {
-        __m256i low0 = _mm256_setzero_si256(), high0 = low0, low1 = low0, high1 = low0;
-
-        for (i = 0; i < count; i += 2) {
-            const struct context_entry *e = entries + i, *f = i + 1 < count ? e + 1 : e;
-            const __m256i factors = pair(e->feature, i + 1 < count ? f->feature : 0);
-            const int16_t *p = rows + e->row * width + j, *q = rows + f->row * width + j;
-            const __m256i p0 = load16(p), p1 = load16(p + 16), q0 = load16(q), q1 = load16(q + 16);
-
-            low0 = dot(low0, factors, _mm256_unpacklo_epi16(p0, q0));
-            high0 = dot(high0, factors, _mm256_unpackhi_epi16(p0, q0));
-            low1 = dot(low1, factors, _mm256_unpacklo_epi16(p1, q1));
-            high1 = dot(high1, factors, _mm256_unpackhi_epi16(p1, q1));
-        }
-        store32(sums + j, _mm256_add_epi32(load32(sums + j), _mm256_permute2x128_si256(low0, high0, 0x20)));
-        store32(sums + j + 8, _mm256_add_epi32(load32(sums + j + 8), _mm256_permute2x128_si256(low0, high0, 0x31)));
-        store32(sums + j + 16, _mm256_add_epi32(load32(sums + j + 16), _mm256_permute2x128_si256(low1, high1, 0x20)));
-        store32(sums + j + 24, _mm256_add_epi32(load32(sums + j + 24), _mm256_permute2x128_si256(low1, high1, 0x31)));
+    for (; j + 2 * CONTEXT_BLOCK <= width; j += 2 * CONTEXT_BLOCK) {
+        add_columns(sums + j, width, rows + j, entries, count, 4);
+    }
+    if (j < width) {
+        add_columns(sums + j, width, rows + j, entries, count, 2);
     }
 }
 
