@@ -33,6 +33,6 @@ def least_packed(symbols: Symbols, *, levels: int, zero: int, counts: Symbols | 
     # Up to a magnitude that is the largest on neither side, each takes its bits in full.
     look = min(_LOOK, min(sides) - 1, _UNARY_MAX - 1)
     magnitudes = np.maximum(symbols, zero) - np.minimum(symbols, zero)
-    bits = len(sides) * np.count_nonzero(magnitudes)
-    bits += sum(np.count_nonzero(magnitudes >= k) for k in range(1, look + 1))
+    bits = len(sides) * int(np.count_nonzero(magnitudes))
+    bits += sum(int(np.count_nonzero(magnitudes >= k)) for k in range(1, look + 1))
     return min(dense, 1 + symbols.shape[0] + _STREAMS + -(-bits // 8))
