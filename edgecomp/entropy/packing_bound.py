@@ -35,4 +35,5 @@ def least_packed(symbols: Symbols, *, levels: int, zero: int, counts: Symbols | 
     magnitudes = np.maximum(symbols, zero) - np.minimum(symbols, zero)
     bits = len(sides) * int(np.count_nonzero(magnitudes))
     bits += sum(int(np.count_nonzero(magnitudes >= k)) for k in range(1, look + 1))
-    return min(dense, 1 + symbols.shape[0] + _STREAMS + -(-bits // 8))
+    in_order: int = 1 + symbols.shape[0] + _STREAMS + -(-bits // 8)
+    return min(dense, in_order)
