@@ -11,10 +11,9 @@ import struct
 
 import numpy as np
 
-from export.context_model import LOG_SCALE, ContextError, Weights, features_of
+from export.context_model import GROUP, LOG_SCALE, ContextError, Weights, features_of
 
 MAGIC, VERSION = b"ECCP", 1
-GROUP = 8  # channels predicted at once
 SCALES, TABLE = 128, 2049
 FEATURE_BITS, ACTIVATION_BITS, WEIGHT_BITS = 6, 8, 12
 MEAN_BITS, INVERSE_BITS, PROBABILITY_BITS = 6, 16, 24
@@ -35,7 +34,7 @@ def pack(weights: Weights, *, levels: int, zero: int) -> bytes:
     reach = int(np.sqrt(taps / 2))
     feature = np.minimum(np.round(features_of(np.arange(256), w["std"]) * 2**FEATURE_BITS), 32767)
 
-    rows, bits0 = _fitting(w["rows"], feature.max(1), w["bias0"], FEATURE_BITS)
+    rows, bits0 = _first_layer(w, feature.max(1))
     dense, within, bits1 = _second_layer(w, feature.max(1))
     out, out_bias, linear, mean_shift, scale_shift = _outputs(w, channels)
     header = struct.pack(
@@ -67,15 +66,13 @@ def _whole(values: np.ndarray) -> np.ndarray:
     return out.astype("<i4")
 
 
-def _fitting(
-    rows: np.ndarray, largest: np.ndarray, bias: np.ndarray, feature_bits: int
-) -> tuple[np.ndarray, int]:
-    """The rows [taps, channels, 2, width] in whole numbers and their fractional bits: as many as
+def _first_layer(w: dict[str, np.ndarray], largest: np.ndarray) -> tuple[np.ndarray, int]:
+    """Weights [taps, channels, 2, width] in whole numbers and their fractional bits: as many as
     keep the sums in bounds whatever the symbols are."""
     for bits in range(WEIGHT_BITS, ACTIVATION_BITS - FEATURE_BITS - 1, -1):
-        out = np.round(rows * 2.0**bits)
+        out = np.round(w["rows"] * 2.0**bits)
         most = (np.abs(out).max(2) * largest[:, None]).sum((0, 1))
-        most = most + np.abs(bias) * 2.0 ** (bits + feature_bits)
+        most = most + np.abs(w["bias0"]) * 2.0 ** (bits + FEATURE_BITS)
         if np.abs(out).max() <= 32767 and most.max() <= SUM_LIMIT:
             return out, bits
     raise ContextError("the weights of the first layer are beyond the format")

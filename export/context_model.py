@@ -37,8 +37,12 @@ def taps(reach: int) -> list[tuple[int, int]]:
 def features_of(magnitudes: Any, std: Any) -> Any:
     """What a magnitude [n] means at each place [channels] -> [channels, n]: proportional to it
     where it is usual, then to its logarithm."""
-    share = magnitudes / (4.0 * std[:, None])
-    return np.minimum(4.0 * np.log1p(share), FEATURE_LIMIT)
+    return _feature(magnitudes / (4.0 * std[:, None]), np)
+
+
+def _feature(share: Any, numbers: Any) -> Any:
+    """Of magnitudes as shares of four standard deviations, by numpy or by jax.numpy."""
+    return numbers.minimum(4.0 * numbers.log1p(share), FEATURE_LIMIT)
 
 
 def start(
@@ -83,9 +87,7 @@ def predict(w: Weights, padded: jax.Array, reach: int) -> tuple[jax.Array, jax.A
     and to both sides -> means and log scales [n, h, w, c]."""
     channels, hidden = w["std"].shape[0], w["bias1"].shape[0]
     n, height, width = padded.shape[0], padded.shape[1] - reach, padded.shape[2] - 2 * reach
-    magnitude = jnp.abs(padded)
-    feature = 4.0 * jnp.log1p(magnitude / (4.0 * w["std"]))
-    feature = jnp.minimum(feature, FEATURE_LIMIT)
+    feature = _feature(jnp.abs(padded) / (4.0 * w["std"]), jnp)
     signed = jnp.stack([jnp.where(padded > 0, feature, 0), jnp.where(padded < 0, feature, 0)], -1)
     signed = signed.reshape(*padded.shape[:-1], 2 * channels)
     # As one matrix product: convolutions with so many channels are slow on CPUs.

@@ -8,8 +8,9 @@
 static int check(const uint8_t *prepared, size_t prepared_len, size_t height, size_t width, const uint8_t *counts,
                  int kernels, struct context_model *m, size_t *symbols)
 {
-    size_t bound, i;
-    int status = edgecomp_context_open(prepared, prepared_len, m);
+    struct edgecomp_volume v;
+    size_t coded;
+    const int status = edgecomp_context_open(prepared, prepared_len, m);
 
     *symbols = 0;
     if (status != EDGECOMP_OK) {
@@ -18,17 +19,13 @@ static int check(const uint8_t *prepared, size_t prepared_len, size_t height, si
     if (edgecomp_context_kernels(kernels) == NULL) {
         return EDGECOMP_BAD_ARGUMENT;
     }
-    status = edgecomp_pack_bound(m->channels, height, width, m->levels, &bound);
-    if (status != EDGECOMP_OK) {
-        return status;
-    }
-    *symbols = m->channels * height * width;
-    for (i = 0; counts != NULL && i < *symbols / m->channels; i++) {
-        if (counts[i] > m->channels) {
-            return EDGECOMP_BAD_ARGUMENT;
-        }
-    }
-    return EDGECOMP_OK;
+    v.channels = m->channels;
+    v.height = height;
+    v.width = width;
+    v.levels = m->levels;
+    v.zero = m->zero;
+    v.counts = counts;
+    return edgecomp_check_volume(&v, symbols, &coded);
 }
 
 static int workspace_fits(const struct context_model *m, size_t symbols, size_t width, const uint8_t *workspace,
@@ -80,6 +77,8 @@ struct choice {
     const int8_t *fractions; /* of the volume, or NULL */
     size_t plane;            /* positions of the volume */
     uint32_t threshold;
+    uint8_t *chosen; /* receives the symbols that were coded */
+    size_t chosen_cap;
 };
 
 /* 256 log2(frequency), rounded down; the frequency is not 0. The bits after the point by squaring. */
@@ -251,10 +250,10 @@ int edgecomp_context_workspace(const uint8_t *prepared, size_t prepared_len, siz
     return *size != 0 ? EDGECOMP_OK : EDGECOMP_LIMIT_EXCEEDED;
 }
 
-/* Both encoders; choice and chosen are NULL where nothing may be changed. */
+/* Both encoders; choice is NULL where nothing may be changed. */
 static int encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols, size_t height, size_t width,
                   const uint8_t *counts, const struct choice *choice, int kernels, uint8_t *workspace,
-                  size_t workspace_len, uint8_t *chosen, uint8_t *out, size_t out_cap, size_t *out_len)
+                  size_t workspace_len, uint8_t *out, size_t out_cap, size_t *out_len)
 {
     struct context_model m;
     struct context_walk w;
@@ -270,6 +269,12 @@ static int encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *s
     if (status != EDGECOMP_OK || total == 0) {
         return status;
     }
+    if (choice != NULL && choice->chosen == NULL) {
+        return EDGECOMP_BAD_ARGUMENT;
+    }
+    if (choice != NULL && choice->chosen_cap < total) {
+        return EDGECOMP_OUTPUT_TOO_SMALL;
+    }
     if (symbols == NULL || (out == NULL && out_cap != 0) ||
         !workspace_fits(&m, total, width, workspace, workspace_len)) {
         return EDGECOMP_BAD_ARGUMENT;
@@ -283,8 +288,8 @@ static int encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *s
                 return EDGECOMP_BAD_ARGUMENT;
             }
         }
-        if (chosen != NULL) {
-            scatter(&w, chosen, height * width, y);
+        if (choice != NULL) {
+            scatter(&w, choice->chosen, height * width, y);
         }
     }
     if (!range_encoder_end(&rc)) {
@@ -298,8 +303,8 @@ int edgecomp_context_encode(const uint8_t *prepared, size_t prepared_len, const 
                             size_t width, const uint8_t *counts, int kernels, uint8_t *workspace, size_t workspace_len,
                             uint8_t *out, size_t out_cap, size_t *out_len)
 {
-    return encode(prepared, prepared_len, symbols, height, width, counts, NULL, kernels, workspace, workspace_len, NULL,
-                  out, out_cap, out_len);
+    return encode(prepared, prepared_len, symbols, height, width, counts, NULL, kernels, workspace, workspace_len, out,
+                  out_cap, out_len);
 }
 
 int edgecomp_context_encode_chosen(const uint8_t *prepared, size_t prepared_len, const uint8_t *symbols,
@@ -307,28 +312,10 @@ int edgecomp_context_encode_chosen(const uint8_t *prepared, size_t prepared_len,
                                    uint32_t threshold, int kernels, uint8_t *workspace, size_t workspace_len,
                                    uint8_t *chosen, size_t chosen_cap, uint8_t *out, size_t out_cap, size_t *out_len)
 {
-    struct choice choice = {fractions, 0, threshold};
-    struct context_model m;
-    size_t total;
-    int status;
+    const struct choice choice = {fractions, height * width, threshold, chosen, chosen_cap};
 
-    if (out_len == NULL) {
-        return EDGECOMP_BAD_ARGUMENT;
-    }
-    *out_len = 0;
-    status = check(prepared, prepared_len, height, width, counts, kernels, &m, &total);
-    if (status != EDGECOMP_OK || total == 0) {
-        return status;
-    }
-    if (chosen == NULL) {
-        return EDGECOMP_BAD_ARGUMENT;
-    }
-    if (chosen_cap < total) {
-        return EDGECOMP_OUTPUT_TOO_SMALL;
-    }
-    choice.plane = height * width;
     return encode(prepared, prepared_len, symbols, height, width, counts, &choice, kernels, workspace, workspace_len,
-                  chosen, out, out_cap, out_len);
+                  out, out_cap, out_len);
 }
 
 int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const uint8_t *in, size_t in_len,

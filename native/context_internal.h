@@ -24,6 +24,12 @@
 #define CONTEXT_ACTIVATION 8191   /* the largest activation */
 #define CONTEXT_MEAN_LIMIT 32767  /* the largest magnitude of a mean, with its fractional bits */
 
+/* The next multiple of EDGECOMP_CONTEXT_ALIGNMENT. */
+static inline size_t context_aligned(size_t bytes)
+{
+    return (bytes + EDGECOMP_CONTEXT_ALIGNMENT - 1) / EDGECOMP_CONTEXT_ALIGNMENT * EDGECOMP_CONTEXT_ALIGNMENT;
+}
+
 /* A prepared model: pointers into the caller's buffer. Sizes in comments are in elements. */
 struct context_model {
     unsigned channels, levels, zero, reach, taps, width, hidden, groups;

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define HEADER_BYTES 20u
-#define ALIGNMENT 64u
 #define VERSION 1u
 #define SUM_LIMIT (1ll << 30) /* of any sum; a sum of two such still fits into 32 bits */
 #define INVERSE_LIMIT (1u << 24)
@@ -72,7 +71,7 @@ static void lay_out(const struct context_model *m, struct layout *l)
         CONTEXT_TABLE,
     };
     const size_t bytes[PARTS] = {1, 1, 2, 4, 2, 4, 4, 2, 2, 4, 2, 4, 4};
-    size_t at = ALIGNMENT, i;
+    size_t at = EDGECOMP_CONTEXT_ALIGNMENT, i;
 
     l->file_size = HEADER_BYTES;
     for (i = 0; i < PARTS; i++) {
@@ -80,7 +79,7 @@ static void lay_out(const struct context_model *m, struct layout *l)
         l->bytes[i] = bytes[i];
         l->offset[i] = at;
         l->file_size += count[i] * bytes[i];
-        at += (count[i] * bytes[i] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        at += context_aligned(count[i] * bytes[i]);
     }
     l->prepared_size = at;
 }
@@ -141,6 +140,31 @@ static int64_t larger(const int16_t *rows, size_t width, size_t j)
     return a > b ? a : b;
 }
 
+/* The most that the symbols of one position add to output j, by rows [channels][2][width]. */
+static int64_t most_of_symbols(const struct context_model *m, const int16_t *rows, size_t width, size_t j,
+                               const int64_t *largest)
+{
+    int64_t sum = 0;
+    size_t c;
+
+    for (c = 0; c < m->channels; c++) {
+        sum += largest[c] * larger(rows + c * 2 * width, width, j);
+    }
+    return sum;
+}
+
+/* The most that activations add to output j, by weights [inputs / 2][outputs][2]. */
+static int64_t most_of_activations(const int16_t *weights, size_t inputs, size_t outputs, size_t j)
+{
+    int64_t sum = 0;
+    size_t k;
+
+    for (k = 0; k < inputs; k++) {
+        sum += CONTEXT_ACTIVATION * magnitude64(weights[(k / 2 * outputs + j) * 2 + k % 2]);
+    }
+    return sum;
+}
+
 /* The largest feature of each place; features begin at 0 and are not negative. */
 static int largest_features(const struct context_model *m, int64_t *largest)
 {
@@ -165,15 +189,14 @@ static int largest_features(const struct context_model *m, int64_t *largest)
 
 static int first_layer_fits(const struct context_model *m, const int64_t *largest)
 {
-    size_t c, j, t;
+    const size_t tap = (size_t)m->channels * 2 * m->width;
+    size_t j, t;
 
     for (j = 0; j < m->width; j++) {
         int64_t sum = magnitude64(m->bias0[j]);
 
         for (t = 0; t < m->taps; t++) {
-            for (c = 0; c < m->channels; c++) {
-                sum += largest[c] * larger(m->rows + (t * m->channels + c) * 2 * m->width, m->width, j);
-            }
+            sum += most_of_symbols(m, m->rows + t * tap, m->width, j, largest);
         }
         if (sum > SUM_LIMIT) {
             return 0;
@@ -184,17 +207,12 @@ static int first_layer_fits(const struct context_model *m, const int64_t *larges
 
 static int second_layer_fits(const struct context_model *m, const int64_t *largest)
 {
-    size_t c, j, k;
+    size_t j;
 
     for (j = 0; j < m->hidden; j++) {
-        int64_t sum = magnitude64(m->bias1[j]);
+        const int64_t sum = magnitude64(m->bias1[j]) + most_of_activations(m->dense, m->width, m->hidden, j) +
+                            most_of_symbols(m, m->within, m->hidden, j, largest);
 
-        for (k = 0; k < m->width; k++) {
-            sum += CONTEXT_ACTIVATION * magnitude64(m->dense[(k / 2 * m->hidden + j) * 2 + k % 2]);
-        }
-        for (c = 0; c < m->channels; c++) {
-            sum += largest[c] * larger(m->within + c * 2 * m->hidden, m->hidden, j);
-        }
         if (sum > SUM_LIMIT) {
             return 0;
         }
@@ -205,17 +223,14 @@ static int second_layer_fits(const struct context_model *m, const int64_t *large
 static int outputs_fit(const struct context_model *m)
 {
     const size_t outputs = 2 * CONTEXT_GROUP;
-    size_t g, j, k, t;
+    size_t g, j, t;
 
     for (g = 0; g < m->groups; g++) {
         for (j = 0; j < outputs; j++) {
             const int16_t *w = m->out + g * m->hidden * outputs;
             const size_t place = g * CONTEXT_GROUP + j;
-            int64_t sum = magnitude64(m->out_bias[g * outputs + j]);
+            int64_t sum = magnitude64(m->out_bias[g * outputs + j]) + most_of_activations(w, m->hidden, outputs, j);
 
-            for (k = 0; k < m->hidden; k++) {
-                sum += CONTEXT_ACTIVATION * magnitude64(w[(k / 2 * outputs + j) * 2 + k % 2]);
-            }
             for (t = 0; j < CONTEXT_GROUP && place < m->channels && t < m->taps; t++) {
                 sum += 255 * magnitude64(m->linear[t * m->channels + place]);
             }
@@ -289,7 +304,7 @@ int edgecomp_context_prepare(const uint8_t *parameters, size_t parameters_len, u
     if (status != EDGECOMP_OK) {
         return status;
     }
-    if (prepared == NULL || (uintptr_t)prepared % ALIGNMENT != 0) {
+    if (prepared == NULL || (uintptr_t)prepared % EDGECOMP_CONTEXT_ALIGNMENT != 0) {
         return EDGECOMP_BAD_ARGUMENT;
     }
     if (prepared_cap < size) {
@@ -316,7 +331,8 @@ int edgecomp_context_open(const uint8_t *prepared, size_t prepared_len, struct c
 {
     struct layout l;
 
-    if (prepared == NULL || (uintptr_t)prepared % ALIGNMENT != 0 || !read_header(prepared, prepared_len, model)) {
+    if (prepared == NULL || (uintptr_t)prepared % EDGECOMP_CONTEXT_ALIGNMENT != 0 ||
+        !read_header(prepared, prepared_len, model)) {
         return EDGECOMP_BAD_ARGUMENT;
     }
     lay_out(model, &l);

@@ -3,18 +3,15 @@
 
 #include <string.h>
 
-#define ALIGNMENT 64u
-
 struct parts {
-    size_t entries, entry_counts, sums0, sums1, outputs, linear, active0, active1,
-        symbols, total;
+    size_t entries, entry_counts, sums0, sums1, outputs, linear, active0, active1, symbols, total;
 };
 
 static size_t part(size_t *at, size_t bytes)
 {
     const size_t start = *at;
 
-    *at += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    *at += context_aligned(bytes);
     return start;
 }
 
@@ -33,7 +30,7 @@ static struct parts lay_out(const struct context_model *m, size_t columns)
     p.active0 = part(&at, m->width * sizeof(int16_t));
     p.active1 = part(&at, m->hidden * sizeof(int16_t));
     p.symbols = part(&at, columns * m->channels);
-    p.total = at + ALIGNMENT; /* to align the first */
+    p.total = at + EDGECOMP_CONTEXT_ALIGNMENT; /* to align the first */
     return p;
 }
 
@@ -52,7 +49,7 @@ void edgecomp_context_walk_start(struct context_walk *w, const struct context_mo
     const struct parts p = lay_out(m, columns);
     uint8_t *base = workspace;
 
-    base += (ALIGNMENT - (uintptr_t)base % ALIGNMENT) % ALIGNMENT;
+    base += context_aligned((uintptr_t)base) - (uintptr_t)base;
     w->model = m;
     w->kernels = kernels;
     w->columns = columns;

@@ -39,8 +39,7 @@ static int count_symbols(size_t channels, size_t height, size_t width, size_t *s
     return EDGECOMP_OK;
 }
 
-/* Checks everything but the symbols. *coded: how many symbols are coded. */
-static int check_volume(const struct edgecomp_volume *v, size_t *symbols, size_t *coded)
+int edgecomp_check_volume(const struct edgecomp_volume *v, size_t *symbols, size_t *coded)
 {
     size_t i, plane, sum = 0;
     int status;
@@ -123,7 +122,7 @@ int edgecomp_pack(const uint8_t *symbols, size_t channels, size_t height, size_t
     if (layout != EDGECOMP_LAYOUT_DENSE && layout != EDGECOMP_LAYOUT_SORTED && layout != EDGECOMP_LAYOUT_AUTO) {
         return EDGECOMP_BAD_ARGUMENT;
     }
-    status = check_volume(&v, &count, &coded);
+    status = edgecomp_check_volume(&v, &count, &coded);
     if (status != EDGECOMP_OK) {
         return status;
     }
@@ -171,7 +170,7 @@ int edgecomp_unpack(const uint8_t *in, size_t in_len, size_t channels, size_t he
     size_t count, coded;
     int status;
 
-    status = check_volume(&v, &count, &coded);
+    status = edgecomp_check_volume(&v, &count, &coded);
     if (status != EDGECOMP_OK) {
         return status;
     }

@@ -4,8 +4,8 @@
 
 #include "edgecomp_native.h"
 
-/* A volume's description. pack.c has checked it: levels and zero are in range, the product of the sizes is at most
- * EDGECOMP_MAX_SYMBOLS, every count is at most channels. */
+/* A volume's description. edgecomp_check_volume has checked it: levels and zero are in range, the product of the sizes
+ * is at most EDGECOMP_MAX_SYMBOLS, every count is at most channels. */
 struct edgecomp_volume {
     size_t channels;
     size_t height;
@@ -20,6 +20,9 @@ static inline size_t edgecomp_coded_channels(const struct edgecomp_volume *v, si
 {
     return v->counts != NULL ? v->counts[position] : v->channels;
 }
+
+/* Checks everything about a volume but its symbols. *symbols: how many there are, *coded: how many are coded. */
+int edgecomp_check_volume(const struct edgecomp_volume *v, size_t *symbols, size_t *coded);
 
 /* Bodies of packed data, that is, without the layout byte. They return an enum edgecomp_status. */
 size_t edgecomp_dense_size(size_t symbols, unsigned levels);
