@@ -142,7 +142,21 @@ class Codec:
             raise ValueError(f"gain index {gain}; model {self.model.name} has {self.model.gains}")
         if tile is not None and (tile < 1 or tile % self.model.stride):
             raise ValueError(f"tile size {tile} is not a multiple of {self.model.stride}")
-        latent = self.backend.analyse(_pad(picture.rgb, self.model.stride), gain)
+        return self.encode_latent(self.analyse(picture, gain=gain), picture, origin, gain, tile)
+
+    def analyse(self, picture: Picture, *, gain: int = 0) -> Latent:
+        """A picture's latent as the network rounds it: the first step of `encode`."""
+        return self.backend.analyse(_pad(picture.rgb, self.model.stride), gain)
+
+    def encode_latent(
+        self,
+        latent: Latent,
+        picture: Picture,
+        origin: Origin | None = None,
+        gain: int = 0,
+        tile: int | None = None,
+    ) -> bytes:
+        """The codestream of a picture whose latent is known: the rest of `encode`."""
         coded = Latent(np.empty_like(latent.symbols), latent.counts)  # what will be decoded
         tiles = []
         for rows, columns in self._tile_slices(picture.width, picture.height, tile, tile):
