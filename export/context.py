@@ -1,11 +1,15 @@
 """Train the context coder of a model on its own latents, and put it into the model folder.
 
 python -m export.context MODELDIR --data DIR [DIR...] --seconds 600 --release CHECKPOINT
+python -m export.context MODELDIR --data DIR [DIR...] --seconds 300 --init CHECKPOINT
 python -m export.context MODELDIR --from CHECKPOINT
 
 Training pictures go through the model's int8 encoder once; then the context model learns to predict
 their symbols. The float16 checkpoint is what the file in the folder is made of, to the byte, so a
 model exported anew gets the same one by --from. A checkpoint knows which encoder it is for.
+With --init training goes on from such a checkpoint, of an encoder whose channels mean the same;
+where the model has its symbols chosen, it is then on the symbols that these parameters choose, and
+not on the rounded ones.
 The last lines say what the held-back pictures cost, in bits per pixel.
 """
 
@@ -29,6 +33,7 @@ import numpy as np
 
 from edgecomp import native
 from edgecomp.backends import Latent, load_backend
+from edgecomp.entropy import ContextCoder
 from edgecomp.errors import EdgecompError
 from edgecomp.models import Model, load_model
 from export import checkpoint, data, manifest
@@ -95,7 +100,9 @@ class Volumes:
 class Trainer:
     """A context model in training. The channels with the most to say come first."""
 
-    def __init__(self, plan: Plan, model: Model, latents: list[Latent]) -> None:
+    def __init__(
+        self, plan: Plan, model: Model, latents: list[Latent], known: Weights | None = None
+    ) -> None:
         self.plan, self.model = plan, model
         self.random = np.random.default_rng(plan.seed)
         fit = [v for v in latents if min(v.symbols.shape[1:]) >= plan.crop]
@@ -105,8 +112,12 @@ class Trainer:
         values = np.concatenate(flat, 1).astype(np.float32) - model.zero
         std = np.maximum(values.std(1), 0.05)
         order = np.argsort(-std, kind="stable")
-        self.volumes = Volumes(fit, model, order, plan.reach)
         weights = start(order, std[order], plan.reach, plan.width, plan.hidden, plan.seed)
+        if known is not None:
+            if {k: v.shape for k, v in known.items()} != {k: v.shape for k, v in weights.items()}:
+                raise ContextError("--init is of another shape (channels, reach, width, hidden)")
+            weights = {k: v.astype(weights[k].dtype) for k, v in known.items()}
+        self.volumes = Volumes(fit, model, weights["order"], plan.reach)
         self.fixed = {k: jnp.asarray(weights.pop(k)) for k in FIXED}
         self.weights = {k: jnp.asarray(v) for k, v in weights.items()}
         self.moments = tuple(jax.tree.map(jnp.zeros_like, self.weights) for _ in range(2))
@@ -180,16 +191,41 @@ class Trainer:
         return {k: np.asarray(v) for k, v in (self.weights | self.fixed).items()}
 
 
-def latents_of(model: Model, files: list[Path]) -> list[Latent]:
-    """Symbols of pictures, their sides cut to multiples of the stride."""
+def latents_of(
+    model: Model, files: list[Path], chooser: ContextCoder | None = None
+) -> list[Latent]:
+    """Symbols of pictures, their sides cut to multiples of the stride; as rounded, or as chosen by
+    a coder for models whose symbols are chosen."""
     backend = load_backend("onnx", model, precision="int8", threads=2)
     out = []
     for path in files:
         picture = data.read_picture(path)
         height, width = (side // model.stride * model.stride for side in picture.shape[:2])
         if height and width:
-            out.append(backend.analyse(np.ascontiguousarray(picture[:height, :width]), 0))
+            latent = backend.analyse(np.ascontiguousarray(picture[:height, :width]), 0)
+            out.append(latent if chooser is None else chosen(model, latent, chooser))
     return out
+
+
+def chosen(model: Model, latent: Latent, chooser: ContextCoder) -> Latent:
+    """The latent as a coder would choose its symbols; as it is where the model wants no choice."""
+    if model.choice_threshold is None or latent.fractions is None:
+        return latent
+    _, symbols = chooser.choose_and_encode(
+        latent.symbols,
+        levels=model.levels,
+        zero=model.zero,
+        fractions=latent.fractions,
+        threshold=model.choice_threshold,
+        counts=latent.counts,
+    )
+    return Latent(symbols, latent.counts)
+
+
+def coder_of(model: Model, weights: Weights) -> ContextCoder:
+    """The coder that float weights make."""
+    coded = pack(weights, levels=model.levels, zero=model.zero)
+    return ContextCoder(native.context_parameters(coded))
 
 
 def encoder_digest(model: Model) -> str:
@@ -197,15 +233,27 @@ def encoder_digest(model: Model) -> str:
     return model.graphs["encoder", "int8"].sha256
 
 
-def train(model: Model, plan: Plan, folders: list[str]) -> tuple[checkpoint.Checkpoint, str]:
-    """The trained weights as a float16 checkpoint, and a line about the held-back pictures."""
+def train(
+    model: Model, plan: Plan, folders: list[str], known: Weights | None = None
+) -> tuple[checkpoint.Checkpoint, str]:
+    """The trained weights as a float16 checkpoint, and a line about the held-back pictures.
+
+    Args:
+        model: with any parameters or none.
+        plan: how long, how large.
+        folders: of training pictures.
+        known: weights to go on from.
+    """
     files = data.list_pictures(folders)
     held = set(data.held_back(files, HELD_BACK, HELD_SIDE))
-    trainer = Trainer(plan, model, latents_of(model, [f for f in files if f not in held]))
+    chooser = None if known is None else coder_of(model, known)
+    latents = latents_of(model, [f for f in files if f not in held], chooser)
+    trainer = Trainer(plan, model, latents, known)
     trainer.train()
     line = f"{trainer.number} steps in {trainer.seconds:.0f} s"
     if held:
-        line += f"; held back: {trainer.average(latents_of(model, sorted(held))):.4f} bpp"
+        volumes = latents_of(model, sorted(held), chooser)
+        line += f"; held back: {trainer.average(volumes):.4f} bpp"
     half = {k: v if k in FIXED else v.astype(np.float16) for k, v in trainer.result().items()}
     meta = {"settings": {"kind": "context", **vars(plan)}, "encoder": encoder_digest(model)}
     return checkpoint.Checkpoint({"ema": half}, meta), line
@@ -230,6 +278,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("model", type=Path, metavar="MODELDIR")
     parser.add_argument("--data", nargs="+", metavar="DIR", help="training pictures")
     parser.add_argument("--from", dest="source", metavar="CHECKPOINT", help="train nothing")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="go on from there, with new latents")
     parser.add_argument("--release", metavar="FILE", help="also write the float16 weights there")
     for name in ("steps", "seconds", "width", "hidden", "reach", "batch", "crop", "seed"):
         kind = float if name == "seconds" else int
@@ -247,7 +296,8 @@ def main(argv: list[str] | None = None) -> int:
         elif args.data and (args.steps > 0 or args.seconds > 0):
             plan = Plan(**{name: getattr(args, name) for name in Plan.__dataclass_fields__
                            if hasattr(args, name)})  # fmt: skip
-            found, line = train(load_model(args.model), plan, args.data)
+            known = checkpoint.load(args.init).averaged() if args.init else None
+            found, line = train(load_model(args.model), plan, args.data, known)
             print(line)
             if args.release:
                 checkpoint.save(args.release, found, compress=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgecomp import native
+from edgecomp.backends import Latent
 from edgecomp.codec import Codec
 from edgecomp.entropy import ContextCoder
 from edgecomp.model_coders import load_coder
@@ -187,6 +189,48 @@ def test_a_checkpoint_gives_the_same_folder(
     assert done.returncode == 0, done.stderr
     for name in ("context.bin", "model.json"):
         assert (folder / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_training_goes_on(
+    command: Command, made: Path, exported: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """From what 60 steps made, a few small ones hardly change anything; from nothing they would."""
+    start_at = made.with_name("context-b.npz")
+    args = ("--data", pictures, "--steps", 2, *SMALL, "--learning-rate", "1e-6")
+    costs = []
+    for options in (("--init", start_at), ()):
+        folder = tmp_path / f"B{len(options)}"
+        shutil.copytree(exported, folder)
+        release = folder.with_suffix(".npz")
+        done = command("export.context", folder, *args, *options, "--release", release)
+        assert done.returncode == 0, done.stderr
+        weights = checkpoint.load(release).averaged()
+        costs.append(np.abs(weights["dense"] - checkpoint.load(start_at).averaged()["dense"]).max())
+    assert costs[0] < 1e-3 < costs[1]
+
+
+def test_training_on_chosen_symbols(made: Path, pictures: Path) -> None:
+    """With a threshold in the manifest, the latents are those that the files will hold."""
+    from export.context import chosen, coder_of, latents_of
+
+    model = load_model(made)
+    found = latents_of(model, sorted(pictures.iterdir())[:1])[0]
+    fractions = np.full(found.symbols.shape, 100, np.int8)
+    rounded = Latent(found.symbols, None, fractions)
+    coder = coder_of(model, checkpoint.load(made.with_name("context-b.npz")).averaged())
+    assert chosen(model, rounded, coder) is rounded
+    wanting = dataclasses.replace(model, choice_threshold=1)
+    symbols = chosen(wanting, rounded, coder).symbols
+    changed = symbols != found.symbols
+    assert changed.any()
+    assert (symbols[changed] == model.zero).all()
+
+
+def test_going_on_from_another_shape(command: Command, made: Path, pictures: Path) -> None:
+    args = ("--data", pictures, "--steps", 2, *SMALL, "--width", 64)
+    done = command("export.context", made, *args, "--init", made.with_name("context-b.npz"))
+    assert done.returncode == 1
+    assert "another shape" in done.stderr
 
 
 def test_parameters_of_another_encoder(command: Command, made: Path, tmp_path: Path) -> None:
