@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import lzma
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgecomp import native
 from edgecomp.entropy import LzmaCoder, SymbolCoder
+from edgecomp.evaluation.pickle_lzma import PickledSymbols
 from edgecomp.model_coders import load_coder
 from edgecomp.models import Model
 
@@ -55,8 +55,8 @@ def peers_of(model: Model) -> tuple[list[Peer], list[str]]:
     """
     shipped = _of_edgecomp(f"{PACKED_LZMA}, 0e (shipped)", LzmaCoder(), model)
     peers = [
-        Peer("pickle + LZMA (the paper)", _pickle_lzma, _unpickle_lzma),
-        Peer("pickle + xz -9e", _pickle_xz, _unpickle_lzma),
+        _pickled("pickle + LZMA (the paper)", PickledSymbols()),
+        _pickled("pickle + xz -9e", PickledSymbols(_PRESETS["9e"])),
         Peer("int8 + LZMA, 0e", partial(_int8_lzma, model.zero), partial(_lzma_int8, model.zero)),
         *(_packed_lzma(name, preset, model) for name, preset in _PRESETS.items()),
         shipped,
@@ -70,17 +70,8 @@ def peers_of(model: Model) -> tuple[list[Peer], list[str]]:
     return peers, skipped
 
 
-def _pickle_lzma(symbols: Symbols) -> bytes:
-    return lzma.compress(pickle.dumps(symbols))
-
-
-def _pickle_xz(symbols: Symbols) -> bytes:
-    return lzma.compress(pickle.dumps(symbols), preset=9 | lzma.PRESET_EXTREME)
-
-
-def _unpickle_lzma(data: bytes, shape: Shape) -> Symbols:
-    symbols: Symbols = pickle.loads(lzma.decompress(data))
-    return symbols.reshape(shape)
+def _pickled(name: str, pickled: PickledSymbols) -> Peer:
+    return Peer(name, pickled.pack, lambda data, shape: pickled.restore_symbols(data))
 
 
 def _filters(preset: int) -> list[dict[str, Any]]:
