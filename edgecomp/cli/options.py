@@ -106,6 +106,13 @@ def threads(text: str) -> int:
     return number
 
 
+def positive(text: str) -> int:
+    """A number of things: 1 or more."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
 def megapixels(text: str) -> int:
     """The value of ``--max-pixels``, as a number of pixels."""
     try:

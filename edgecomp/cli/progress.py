@@ -22,9 +22,13 @@ class Bar:
 
     The time left comes from the bytes, because pictures differ in size; where their sizes are
     unknown, from the number of pictures. `advance` may be called from any thread.
+
+    Args:
+        unit: what is counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "files") -> None:
+        self._unit = unit
         self._bar: Any = None
         self._lock = threading.Lock()
         self._items = 0
@@ -44,7 +48,7 @@ class Bar:
         self._bar = tqdm(
             total=total_bytes if self._by_bytes else total_items,
             desc=self._count(),
-            unit="B" if self._by_bytes else " files",
+            unit="B" if self._by_bytes else f" {self._unit}",
             unit_scale=self._by_bytes,
             unit_divisor=1000,
             bar_format=_FORMAT_START,
@@ -72,16 +76,16 @@ class Bar:
                 self._bar = None
 
     def _count(self) -> str:
-        return f"{self._done}/{self._items} files"
+        return f"{self._done}/{self._items} {self._unit}"
 
 
 @contextmanager
-def progress_bar(*, wanted: bool) -> Iterator[Bar | None]:
+def progress_bar(*, wanted: bool, unit: str = "files") -> Iterator[Bar | None]:
     """A bar if it is wanted and standard error is a terminal, else None; never left behind."""
     if not wanted or not _on_terminal():
         yield None
         return
-    bar = Bar()
+    bar = Bar(unit)
     try:
         yield bar
     finally:

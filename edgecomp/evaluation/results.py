@@ -17,6 +17,9 @@ CODEC_NAMES: Final = ("jpeg", "jpeg2000", "webp", "avif", "jpeg-xl", "heic")
 ROW_NAMES: Final = (*OWN_NAMES, PICKLE_LZMA, CONTEXT_MODEL, *ARCHIVER_NAMES, *CODEC_NAMES)
 LEARNED_NAMES: Final = (*OWN_NAMES, PICKLE_LZMA, CONTEXT_MODEL)
 
+# Why a row is skipped that the user did not want.
+NOT_ASKED_FOR: Final = "not asked for"
+
 # What the seconds of a row cover.
 TIMED_PIXELS: Final = "pixels to bytes, bytes to pixels"
 TIMED_FILES: Final = "files to archive, archive to files"

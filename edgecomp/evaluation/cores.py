@@ -1,0 +1,71 @@
+"""Confines an evaluation to so many cores, and tells what machine it ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from edgecomp._version import VERSION
+from edgecomp.pipeline import usable_cpus
+
+_PACKAGES = ("onnxruntime", "numpy", "pillow", "pillow-heif", "pillow-jxl-plugin")
+
+
+@contextmanager
+def confined(cores: int | None) -> Iterator[int]:
+    """Run a block, and every thread and program that it starts, on so many cores.
+
+    Where the system cannot confine (macOS), methods are only asked to use so many threads.
+
+    Args:
+        cores: how many; None for all that this process may use, and never more than those.
+
+    Yields:
+        How many cores the block has.
+    """
+    count = min(cores or usable_cpus(), usable_cpus())
+    if not hasattr(os, "sched_setaffinity"):
+        yield count
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield count
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def machine() -> dict[str, str]:
+    """Words about this machine, by subject."""
+    return {
+        "processor": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": ", ".join([f"edgecomp {VERSION}", *_versions()]),
+    }
+
+
+def _versions() -> Iterator[str]:
+    for package in _PACKAGES:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:
+            continue
+
+
+def _processor() -> str:
+    """The processor's name, or the architecture where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for key in ("model name", "Model"):
+        for line in lines:
+            subject, _, value = line.partition(":")
+            if subject.strip() == key and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
