@@ -1,4 +1,4 @@
-"""The report's folder: the page, the figures, the tables as CSV and JSON."""
+"""The report's folder: the page, the figures, the tables as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 
 from edgecomp.errors import OutputError, OutputExistsError
 from edgecomp.evaluation.figures import bubbles, png, rate_distortion, stages, svg
+from edgecomp.evaluation.markdown import markdown
 from edgecomp.evaluation.methods import UnavailableError
 from edgecomp.evaluation.own import OwnMethod
 from edgecomp.evaluation.page import write_page
@@ -108,6 +109,8 @@ class Report:
                 break
         self._put(output, "rows.csv", rows_csv(evaluation).encode())
         self._put(output, "pictures.csv", pictures_csv(evaluation).encode("utf-8", "replace"))
+        made = tables(evaluation)
+        self._put(output, "tables.md", markdown(evaluation, made).encode("utf-8", "replace"))
         record = {"made_by": _MADE_BY, **document(evaluation)}
         self._put(output, RESULTS, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
         picked = [sources[index] for index in chosen(len(sources))] if methods else []
@@ -117,7 +120,7 @@ class Report:
             closing(_pictures(picked, methods, cores, progress)) as pictures,
         ):
             text = io.TextIOWrapper(page.file, "utf-8", newline="\n", write_through=True)
-            write_page(text, evaluation, tables(evaluation), figures, pictures)
+            write_page(text, evaluation, made, figures, pictures)
             text.flush()
             text.detach()
         progress.finish()
