@@ -27,7 +27,7 @@ What is compared beyond JPEG, JPEG 2000, WebP and AVIF needs packages and progra
 EXAMPLES = """\
 edgecomp evaluate photos/ -o report/
 edgecomp evaluate photos/ -o report/ --cache measured/    # again, without measuring again
-edgecomp evaluate photos/ --limit 4 --row "edgecomp context" --row avif
+edgecomp evaluate photos/ --limit 4 --row avif --row jpeg
 edgecomp evaluate photos/ --json > figures.json
 """
 

@@ -158,8 +158,4 @@ def _pictures(
 
 
 def _peers() -> Iterator[PeerFamily]:
-    for name in _PEERS:
-        try:
-            yield family(name)
-        except UnavailableError:
-            continue
+    return (codec for codec in map(family, _PEERS) if codec.unavailable() is None)

@@ -64,6 +64,14 @@ def learned_table(evaluation: Evaluation) -> Table:
     ]
     notes = [_times_note(evaluation)]
     notes += _row_notes(_of(evaluation, LEARNED_NAMES))
+    first, second = (
+        {row.quality: row.ms_ssim for row in evaluation.measured(name)} for name in OWN_NAMES
+    )
+    if any(quality in second and second[quality] != value for quality, value in first.items()):
+        notes.append(
+            f"{OWN_NAMES[0]} makes zeros of symbols that are not worth their bits; the other rows"
+            " code the same network's symbols as it rounds them, at another quality then."
+        )
     if any(row.timed == TIMED_ESTIMATE for row in evaluation.measured(*LEARNED_NAMES)):
         notes.append("The seconds of the context model are an estimate from one picture's.")
     if _paper(evaluation):
