@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from edgecomp.evaluation.figures_labels import Box, Labelled, place
+from edgecomp.evaluation.figures_labels import Box, Labelled, leader, place
 from edgecomp.evaluation.figures_style import (
     FAINT,
     GREY,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Inches.
 _WIDTH: Final = 10.0
-_LEFT, _RIGHT, _LEGEND, _AXIS, _PLOT, _TOP = 0.8, 0.15, 0.95, 0.5, 4.6, 0.3
+_LEFT, _RIGHT, _LEGEND, _AXIS, _PLOT, _TOP = 0.8, 0.15, 1.05, 0.5, 4.6, 0.3
 
 _LARGEST: Final = 46.0  # points across, of the disc of as many seconds as are drawn to scale
 _SMALLEST: Final = 3.0  # points across
@@ -223,7 +223,7 @@ def _name(axes: Axes, found: Sequence[_Bubble], scale: float) -> None:
     for artist, disc, box in zip(texts, discs, place(discs, frame), strict=True):
         x, y = (box.left + box.right) / 2, (box.bottom + box.top) / 2
         artist.set_position(tuple(back.transform((x * point, y * point))))
-        ends = _leader(disc, box)
+        ends = leader(disc, box)
         if ends:
             places = back.transform([(x * point, y * point) for x, y in ends])
             axes.plot(*places.T, color=artist.get_color(), linewidth=0.5, zorder=5)
@@ -237,16 +237,6 @@ def _shared(found: Sequence[_Bubble], scale: float) -> list[tuple[_Bubble, str]]
         key = (bubble.published, round(bubble.rate, 1)) if lossless else id(bubble)
         texts.setdefault(key, (bubble, []))[1].append(_text(bubble, scale))
     return [(bubble, ", ".join(sorted(names))) for bubble, names in texts.values()]
-
-
-def _leader(disc: Labelled, box: Box) -> list[tuple[float, float]]:
-    """From the rim of a disc to the nearest point of its text; nothing where that is close."""
-    near = (min(max(disc.x, box.left), box.right), min(max(disc.y, box.bottom), box.top))
-    distance = math.dist((disc.x, disc.y), near)
-    if distance <= disc.radius + 6:
-        return []
-    part = disc.radius / distance
-    return [(disc.x + part * (near[0] - disc.x), disc.y + part * (near[1] - disc.y)), near]
 
 
 def _text(bubble: _Bubble, scale: float) -> str:
@@ -268,6 +258,10 @@ def _legend(axes: Axes, found: Sequence[_Bubble], scale: float) -> None:
     lines = ["Area: seconds to compress and restore all pictures, in proportion."]
     if any(bubble.seconds > scale for bubble in found):
         lines.append(f"Dashed rims: more than {scale:g} s, not in proportion.")
+    least = scale * (_SMALLEST / _LARGEST) ** 2
+    if any(bubble.seconds < least for bubble in found):
+        lines.append(f"The smallest discs: less than {least:.1g} s.")
     if any(bubble.published for bubble in found):
-        lines.append("Hollow: the paper's figures, on its authors' machine.")
+        lines.append("Hollow: the paper's figures, on its authors' machine; of Mentzer et al. it")
+        lines.append("gives the rate of their point A with the MS-SSIM of their point C.")
     axes.text(x, 0.5, "\n".join(lines), va="center", fontsize=SMALL, linespacing=1.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -80,12 +81,16 @@ _WAYS: Final = (
 )  # fmt: skip
 _DISTANCES: Final = (2.5, 8.0, 16.0, 26.0, 38.0, 52.0)
 
+_CLOSE: Final = 6.0  # distance of a text from its disc that needs no leader
+_DOT: Final = 2.0
+
 
 def place(discs: Sequence[Labelled], frame: Box) -> list[Box]:
     """A box for the text of each disc, beside it, within the frame, covering as little as possible.
 
     Greedy, largest discs last, since small ones have less room to give: each text takes the first
-    place that covers no disc and no other text, or else the one that covers least.
+    place where it covers no disc, text or leader and its own leader crosses no text, or else the
+    one where it covers least.
     """
     taken = [
         Box(disc.x - disc.radius, disc.y - disc.radius, disc.x + disc.radius, disc.y + disc.radius)
@@ -93,13 +98,45 @@ def place(discs: Sequence[Labelled], frame: Box) -> list[Box]:
     ]
     boxes: dict[int, Box] = {}
     for index in sorted(range(len(discs)), key=lambda index: (discs[index].radius, index)):
-        best = min(
-            enumerate(_candidates(discs[index])),
-            key=lambda ranked: (_covered(ranked[1], taken, frame), ranked[0]),
-        )[1]
+        disc = discs[index]
+        placed = list(boxes.values())
+        costs = [
+            _covered(box, taken, frame) + _crossed(_dots(disc, box), placed)
+            for box in _candidates(disc)
+        ]
+        best = _candidates(disc)[costs.index(min(costs))]
         boxes[index] = best
-        taken.append(best)
+        taken += [best, *_dots(disc, best)]
     return [boxes[index] for index in range(len(discs))]
+
+
+def leader(disc: Labelled, box: Box) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Ends of a line from the rim of a disc to its text; None where the text is close."""
+    near = (min(max(disc.x, box.left), box.right), min(max(disc.y, box.bottom), box.top))
+    distance = math.dist((disc.x, disc.y), near)
+    if distance <= disc.radius + _CLOSE:
+        return None
+    part = disc.radius / distance
+    return (disc.x + part * (near[0] - disc.x), disc.y + part * (near[1] - disc.y)), near
+
+
+def _dots(disc: Labelled, box: Box) -> list[Box]:
+    """The leader as a row of small squares."""
+    ends = leader(disc, box)
+    if ends is None:
+        return []
+    (x, y), (to_x, to_y) = ends
+    count = max(math.ceil(math.dist(*ends) / _DOT), 1)
+    centres = [
+        (x + part * (to_x - x), y + part * (to_y - y))
+        for part in ((index + 0.5) / count for index in range(count))
+    ]
+    half = _DOT / 2
+    return [Box(cx - half, cy - half, cx + half, cy + half) for cx, cy in centres]
+
+
+def _crossed(dots: Sequence[Box], texts: Sequence[Box]) -> float:
+    return sum(dot.overlap(text) for dot in dots for text in texts)
 
 
 def _candidates(disc: Labelled) -> list[Box]:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from edgecomp.evaluation.bd_rate import BdRateError, bd_rate, ms_ssim_db
+from edgecomp.evaluation.bd_rate import BdRateError, bd_rate, ms_ssim_db, rate_at
 
 JPEG = [(0.35, 29.8), (0.62, 31.9), (0.91, 33.6), (1.344, 34.52), (2.2, 37.9)]
 OWN = [(0.487, 29.4), (0.810, 31.6), (1.229, 34.0)]
@@ -103,6 +103,34 @@ def test_what_cannot_be_compared_says_why(
 ) -> None:
     with pytest.raises(BdRateError, match=message):
         bd_rate(reference, test)
+
+
+@pytest.mark.parametrize(
+    ("points", "quality", "rate"),
+    [  # between points by SciPy's PchipInterpolator, at points the points
+        (JPEG, 30.5, 0.42864055785826466),
+        (JPEG, 34.1, 1.1365686576250744),
+        (JPEG, 37.0, 2.1049879010638812),
+        (STEEP, 30.2, 0.10010871643915968),
+        (STEEP, 31.1, 0.32262262933598135),
+        (STEEP[::-1], 34.9, 1.4999100839778632),
+        (JPEG, 29.8, 0.35),
+        (JPEG, 33.6, 0.91),
+        (JPEG, 37.9, 2.2),
+    ],
+)
+def test_rate_at_a_quality(points: list[tuple[float, float]], quality: float, rate: float) -> None:
+    assert rate_at(points, quality) == pytest.approx(rate, rel=1e-12)
+
+
+@pytest.mark.parametrize("quality", [29.79, 37.91])
+def test_no_rate_outside_of_a_curve(quality: float) -> None:
+    assert rate_at(JPEG, quality) is None
+
+
+def test_no_rate_without_a_curve() -> None:
+    with pytest.raises(BdRateError, match="the curve has 1 point that count"):
+        rate_at(OWN[:1], 29.4)
 
 
 @pytest.mark.parametrize(("value", "db"), [(0.0, 0.0), (0.9, 10.0), (0.99, 20.0), (1.0, math.inf)])

@@ -18,7 +18,7 @@ from PIL import Image
 
 from edgecomp.evaluation.bd_rate import ms_ssim_db
 from edgecomp.evaluation.figures import bubbles, png, rate_distortion, stages, svg
-from edgecomp.evaluation.figures_labels import Box, Labelled, place, spread
+from edgecomp.evaluation.figures_labels import Box, Labelled, leader, place, spread
 from edgecomp.evaluation.figures_style import drawing
 from edgecomp.evaluation.methods import UnavailableError
 from edgecomp.evaluation.published import systems
@@ -229,6 +229,14 @@ def test_seconds_that_leave_the_scale_say_so() -> None:
     assert not any("Dashed" in text for text in texts(bubbles(evaluation(rows=rows))))
 
 
+def test_seconds_too_few_to_see_say_so() -> None:
+    rows = [row("jpeg", "75", 1.3, 0.98, 34.0, 0.01), row("avif", "45", 0.5, 0.98, 32.0, 10.0)]
+    assert any(
+        "The smallest discs: less than 0.04 s." in t for t in texts(bubbles(evaluation(rows=rows)))
+    )
+    assert not any("smallest" in text for text in texts(bubbles(evaluation(rows=rows[1:]))))
+
+
 def test_peers_are_those_of_about_the_first_quality() -> None:
     found = texts(bubbles(evaluation()))
     assert {"avif 45", "jpeg 75"} <= set(found)
@@ -421,6 +429,26 @@ def test_placed_texts_cover_neither_each_other_nor_discs() -> None:
             around = Box(disc.x - 4, disc.y - 4, disc.x + 4, disc.y + 4)
             assert box.overlap(around) == 0
         assert box.overlap(Box(0, 0, 300, 200)) == pytest.approx(box.area())
+
+
+def test_a_leader_goes_from_the_rim_to_the_text() -> None:
+    disc = Labelled(10, 10, 3, 20, 8)
+    assert leader(disc, Box(15, 6, 35, 14)) is None
+    assert leader(disc, Box(30, 6, 50, 14)) == ((13, 10), (30, 10))
+
+
+def test_leaders_cross_no_text() -> None:
+    """A disc hemmed in by others must lead its text out between their texts."""
+    discs = [Labelled(100, 100, 2, 30, 8)]
+    discs += [Labelled(100 + 14 * x, 100 + 14 * y, 4, 30, 8) for x in (-1, 0, 1) for y in (-1, 1)]
+    boxes = place(discs, Box(0, 0, 200, 200))
+    for disc, box in zip(discs, boxes, strict=True):
+        ends = leader(disc, box)
+        for part in np.linspace(0, 1, 40) if ends else ():
+            x, y = (1 - part) * np.array(ends[0]) + part * np.array(ends[1])
+            assert not any(
+                other.left < x < other.right and other.bottom < y < other.top for other in boxes
+            )
 
 
 def test_a_text_beside_the_edge_stays_inside() -> None:
