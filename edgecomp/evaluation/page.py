@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgecomp.evaluation.page_pictures import PagePicture, Version
     from edgecomp.evaluation.results import Evaluation
 
+_SCRIPTS: Final = ("viewer.js", "captions.js", "controls.js")
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 # Not fit for HTML, or not to be seen in it.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -48,7 +49,7 @@ def write_page(
     Returns:
         How many pictures there were.
     """
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = _asset("page.css"), _script()
     shown = _Pictures(evaluation, pictures)
     contents: dict[str, Iterable[str]] = {
         "policy": [_policy(style, script)],
@@ -158,6 +159,7 @@ def _version_record(version: Version, target: int | None) -> dict[str, Any]:
         against = f"{100 * (version.bytes / target - 1):+.1f} %".replace("-", "\N{MINUS SIGN}")
     return {
         "key": _slug(f"{version.family}-{version.group}"),
+        "family": _clean(version.family),
         "label": _clean(version.label),
         "group": _clean(version.group),
         "own": version.own,
@@ -249,8 +251,8 @@ def _about(evaluation: Evaluation) -> Iterator[str]:
     yield "</dl>"
     if evaluation.left_out:
         yield f"<h3>Left out ({len(evaluation.left_out)})</h3><ul>"
-        for note in evaluation.left_out:
-            yield f"<li><bdi>{_text(note.path)}</bdi>: {_text(note.reason)}</li>"
+        for left in evaluation.left_out:
+            yield f"<li><bdi>{_text(left.path)}</bdi>: {_text(left.reason)}</li>"
         yield "</ul>"
     yield "</div></section>\n"
 
@@ -266,6 +268,11 @@ def _policy(style: str, script: str) -> str:
 def _digest(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _script() -> str:
+    parts = "\n".join(_asset(name) for name in _SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 def _asset(name: str) -> str:
