@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgecomp.backends import Latent
-from edgecomp.errors import BackendUnavailableError, LimitError, ModelDamagedError
+from edgecomp.backends.engine import load_onnxruntime
+from edgecomp.errors import LimitError, ModelDamagedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,11 +32,7 @@ class OnnxBackend:
     name = "onnx"
 
     def __init__(self, model: Model, *, precision: str = "auto", threads: int = 1) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise BackendUnavailableError(f"onnxruntime cannot be loaded ({error})") from error
-        self._ort: Any = onnxruntime
+        self._ort = load_onnxruntime()
         self._model = model
         self._threads = threads
         if precision == "auto":

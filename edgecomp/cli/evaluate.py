@@ -28,7 +28,7 @@ EXAMPLES = """\
 edgecomp evaluate photos/ -o report/
 edgecomp evaluate photos/ -o report/ --cache measured/    # again, without measuring again
 edgecomp evaluate photos/ --limit 4 --row avif --row jpeg
-edgecomp evaluate photos/ --json > figures.json
+edgecomp evaluate photos/ --json
 """
 
 

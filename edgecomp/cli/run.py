@@ -22,12 +22,12 @@ def run(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # Errors of the parser come before there are parsed options, and are to be JSON too.
     console = Console(json="--json" in words, verbose="-v" in words or "--verbose" in words)
-    with stop_signals(), quiet_libraries(verbose=console.verbose):
+    with stop_signals() as stopped, quiet_libraries(verbose=console.verbose):
         try:
             code = _run(words, console)
             console.close()
         except (Exception, KeyboardInterrupt) as problem:
-            code = _report(problem, console)
+            code = _report(stopped.by or problem, console)
             console.close()
     return code
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 # While a stopped job cleans up, the same signal again (some tools send it twice) must not cut it
@@ -18,17 +19,28 @@ class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM, or its terminal went away)."""
 
 
+@dataclass
+class Stopped:
+    """The exception that a signal raised in the block, or None; it may have been swallowed."""
+
+    by: KeyboardInterrupt | None = None
+
+
 @contextmanager
-def stop_signals() -> Iterator[None]:
+def stop_signals() -> Iterator[Stopped]:
     """Within the block SIGINT raises `KeyboardInterrupt`, SIGTERM and SIGHUP raise `Terminated`.
+
+    A library whose start-up is hit turns that into an error of its own ("initialization failed");
+    what the block is given tells that it was the signal.
 
     A signal that the process was started to ignore (``nohup``, a job in the background of a script)
     stays ignored. Does nothing outside the main thread, where Python allows no handlers.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield Stopped()
         return
 
+    stopped = Stopped()
     last = -REPEAT_SECONDS
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -37,7 +49,8 @@ def stop_signals() -> Iterator[None]:
         if now - last < REPEAT_SECONDS:
             return
         last = now
-        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+        stopped.by = KeyboardInterrupt() if number == signal.SIGINT else Terminated()
+        raise stopped.by
 
     names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
@@ -46,7 +59,7 @@ def stop_signals() -> Iterator[None]:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
             before[number] = signal.signal(number, stop)
     try:
-        yield
+        yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgecomp.backends.engine import load_onnxruntime
 from edgecomp.errors import (
-    BackendUnavailableError,
     LimitError,
     ModelDamagedError,
     ModelNotFoundError,
@@ -217,10 +217,7 @@ def load_context_model(path: Path) -> FloatContextModel:
         ModelDamagedError: it is no such graph.
         BackendUnavailableError: onnxruntime cannot be loaded.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BackendUnavailableError(f"onnxruntime cannot be loaded ({error})") from error
+    onnxruntime = load_onnxruntime()
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -40,15 +40,15 @@ def ideal_rows(
         cache: keeps the sums.
         progress: advanced by each picture.
     """
+    if not models:
+        return [Row(CONTEXT_MODEL, skipped=_NOT_GIVEN, cores=cores)]
     rows = []
     for quality, codec in codecs:
         model = next((model for model in models if model.matches(codec.model)), None)
         row = like.get(quality)
         if model is None or row is None or row.skipped is not None:
-            reason = _NOT_GIVEN
-            if models and model is None:
-                reason = f"none of the graphs given is of model {codec.model_name}"
-            elif model is not None:
+            reason = f"none of the graphs given is of model {codec.model_name}"
+            if model is not None:
                 reason = "the same latents could not be measured by another coder"
             rows.append(Row(CONTEXT_MODEL, quality, skipped=reason, cores=cores))
             continue

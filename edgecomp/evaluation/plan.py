@@ -24,7 +24,6 @@ from edgecomp.evaluation.results import (
     ROW_NAMES,
 )
 
-
 _OWN_CODERS: Final = {name: name.removeprefix("edgecomp ") for name in OWN_NAMES}
 
 

@@ -104,11 +104,7 @@ def codec_table(evaluation: Evaluation) -> Table:
             else _skipped_row(row, len(header))
         )
     notes = [_times_note(evaluation)]
-    if any(row.skipped is None for row in shown if row.name in CODEC_NAMES):
-        settings = {
-            row.name: row.settings for row in evaluation.measured(*CODEC_NAMES) if row.settings
-        }
-        notes += [f"{name}: {text}." for name, text in settings.items()]
+    notes += [f"{name}: {text}." for name, text in _settings(evaluation).items()]
     notes += _row_notes([row for row in shown if row.name in CODEC_NAMES])
     return Table(
         "2. Rate and quality: picture codecs", header, rows, range(2, len(header)), notes, marks
@@ -192,6 +188,21 @@ def equal_quality_table(evaluation: Evaluation) -> Table:
     return Table(
         "4. At the same quality", header, rows, range(1, len(header)), notes, [0] if own else []
     )
+
+
+def _settings(evaluation: Evaluation) -> dict[str, str]:
+    """What all rows of a codec were run with, by its name."""
+    found = {}
+    for name in CODEC_NAMES:
+        parts = [row.settings.split(", ") for row in evaluation.measured(name)]
+        common = (
+            [part for part in parts[0] if all(part in other for other in parts)] if parts else []
+        )
+        if common:
+            found[name] = ", ".join(common)
+    if "jpeg2000" in found:
+        found["jpeg2000"] += "; its quality is hundredths of bits per pixel"
+    return found
 
 
 def _of(evaluation: Evaluation, names: Sequence[str]) -> list[Row]:

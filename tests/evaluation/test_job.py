@@ -29,9 +29,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     y, x = np.mgrid[0:168, 0:192].astype(float)
     for i, name in enumerate(("a.png", "below/b & <c>.png")):
         planes = (128 + 90 * np.sin(x / (9 + i)), 2 * y % 256, 255 * x / 192)
-        rgb = np.stack(planes, -1).clip(0, 255).astype(np.uint8)
+        grain = np.random.default_rng(i).normal(0, 8, (168, 192, 3))
+        rgb = (np.stack(planes, -1) + grain).clip(0, 255).astype(np.uint8)
         Image.fromarray(rgb).save(folder / name)
-    Image.fromarray((x % 256).astype(np.uint8)).save(folder / "grey.png")
+    Image.fromarray((x + grain[..., 0]).clip(0, 255).astype(np.uint8)).save(folder / "grey.png")
     (folder / "notes.txt").write_text("no picture")
     (folder / "broken.jpg").write_text("no picture either")
     return folder
@@ -101,7 +102,8 @@ def test_the_same_latents_have_the_same_scores(done: tuple[Evaluation, Path]) ->
 def test_what_was_left_out_is_named(done: tuple[Evaluation, Path]) -> None:
     found, _ = done
     assert [note.path for note in found.left_out] == ["broken.jpg"]
-    assert [picture.name for picture in found.pictures] == ["a.png", "below/b & <c>.png", "grey.png"]
+    names = [picture.name for picture in found.pictures]
+    assert names == ["a.png", "below/b & <c>.png", "grey.png"]
     assert any("1 of the 3 files" in note for note in found.notes)
 
 

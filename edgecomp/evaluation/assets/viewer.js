@@ -114,7 +114,7 @@ function place() {
 function draw() {
   const { width, height } = current();
   const wide = stage.clientWidth;
-  stage.style.height = `${Math.round(clamp(wide * height / width, Math.min(240, wide), 0.68 * innerHeight))}px`;
+  stage.style.height = `${Math.round(clamp(wide * height / width, Math.min(160, wide), 0.68 * innerHeight))}px`;
   const at = place();
   view.x = at.w > at.across ? (at.across / 2 - at.left) / at.w : 0.5;
   view.y = at.h > at.down ? (at.down / 2 - at.top) / at.h : 0.5;
