@@ -133,7 +133,10 @@ class Chromium:
         self.wait("location.href !== 'about:blank' && document.readyState === 'complete'")
 
     def size(self, width: int, height: int, *, scale: float = 1, mobile: bool = False) -> None:
-        """The window in CSS pixels, and how many pixels of the screen each is."""
+        """The window in CSS pixels, and how many pixels of the screen each is.
+
+        Returns when the page has been laid out anew.
+        """
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -142,6 +145,9 @@ class Chromium:
             mobile=mobile,
         )
         self.call("Emulation.setTouchEmulationEnabled", enabled=mobile)
+        self.wait(f"innerWidth === {width}")
+        frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.evaluate(f"{frames}.then(() => 0)")
 
     def media(self, **features: str) -> None:
         """Media features: ``prefers_color_scheme="dark"``."""

@@ -81,7 +81,7 @@ class _Pictures:
         self._pictures = pictures
         self._png_bytes = {result.name: result.png_bytes for result in evaluation.pictures}
         self._through: set[str] = set()
-        self._missing: list[tuple[str, str]] = []
+        self._missing: dict[str, list[str]] = {}
         self.count = 0
 
     def blocks(self) -> Iterator[str]:
@@ -100,7 +100,8 @@ class _Pictures:
                 )
                 if embedded.through:
                     self._through.add(embedded.through)
-            self._missing += [(picture.name, reason) for reason in picture.missing]
+            for reason in picture.missing:
+                self._missing.setdefault(reason, []).append(picture.name)
             self.count += 1
 
     def notes(self) -> Iterator[str]:
@@ -121,8 +122,11 @@ class _Pictures:
                 f" {_text(' or '.join(sorted(self._through)))}. Figures are those of the true"
                 " pixels.</p>"
             )
-        for name, reason in self._missing:
-            yield f"<p><bdi>{_text(name)}</bdi> is shown without {_text(reason)}</p>"
+        for reason, names in self._missing.items():
+            who = f"<bdi>{_text(names[0])}</bdi> is" if len(names) == 1 else f"{len(names)} are"
+            if len(names) == self.count:
+                who = "All are"
+            yield f"<p>{who} shown without {_text(reason)}</p>"
 
 
 def _record(picture: PagePicture, png_bytes: int | None) -> dict[str, Any]:

@@ -192,7 +192,7 @@ class _Scorer:
         pixels = self.rgb.shape[0] * self.rgb.shape[1]
         return Version(
             family=family,
-            label=f"{title} {quality}",
+            label=f"{title} {quality}".removesuffix(" -"),  # the quality of a model without one
             group=group,
             quality=quality,
             own=own,

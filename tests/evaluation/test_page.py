@@ -176,6 +176,12 @@ def test_notes_on_the_pictures(picture: PagePicture) -> None:
     assert "<bdi>&lt;b&gt;</bdi> is shown without AVIF: too &lt;wide&gt;" in notes
     assert "true pixels" not in notes
 
+    many = [replace(one, name="c", missing=["WebP: no"]), replace(one, name="d"), picture]
+    notes = notes_of(written(found, pictures=[one, *many]))
+    assert "<p>2 are shown without AVIF: too &lt;wide&gt;</p>" in notes
+    assert "<p><bdi>c</bdi> is shown without WebP: no</p>" in notes
+    assert "<p>All are shown without AVIF" in notes_of(written(found, pictures=[one, one]))
+
     through = replace(picture, original=Embedded("image/avif", b"", "AVIF at quality 90"))
     notes = notes_of(written(evaluation([result(picture)]), pictures=[through]))
     assert "are shown through AVIF at quality 90. Figures are those of the true pixels." in notes

@@ -17,6 +17,7 @@ from edgecomp.evaluation.page_pictures import (
     nearest_quality,
     picture_of,
 )
+from edgecomp.evaluation.pillow_codecs import family
 from edgecomp.metrics import ms_ssim, psnr
 
 if TYPE_CHECKING:
@@ -81,6 +82,25 @@ def test_peers_are_at_the_rate(picture: PagePicture, rgb: NDArray[np.uint8]) -> 
             above = len(family.encode(rgb, quality + 1))
             assert above > target
             assert above > 1.02 * target or above - target >= abs(version.bytes - target)
+
+
+def test_the_codecs_that_are_measured_serve(rgb: NDArray[np.uint8]) -> None:
+    """As JPEG does, so do the others that browsers show."""
+    peers = [family(name) for name in ("jpeg", "webp", "avif")]
+    there = [peer for peer in peers if peer.unavailable() is None]
+    picture = picture_of("a", rgb, own()[:1], peers, lossless=True)
+    assert [version.family for version in picture.versions[1:]] == [peer.name for peer in there]
+    assert len(picture.missing) == len(peers) - len(there)
+    for version, peer in zip(picture.versions[1:], there, strict=True):
+        assert version.label == f"{peer.title} {version.quality}"
+        assert 0.85 * picture.versions[0].bytes < version.bytes <= 1.02 * picture.versions[0].bytes
+
+
+def test_a_model_without_a_quality(rgb: NDArray[np.uint8]) -> None:
+    method = own()[0]
+    method.quality = "-"
+    (version,) = picture_of("a", rgb, [method], [], lossless=True).versions
+    assert (version.label, version.group) == ("edgecomp", "-")
 
 
 def test_settings_are_encoded_once(rgb: NDArray[np.uint8]) -> None:

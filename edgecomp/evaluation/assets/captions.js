@@ -30,10 +30,15 @@ function remark() {
   byId("remark").textContent = words.join(" ");
 }
 
+function rateOf(wanted) {
+  const own = current().versions.find((version) => version.own && version.group === wanted);
+  return `At the rate of ${own ? own.label : wanted}`;
+}
+
 function rates() {
   const wanted = group();
   const table = byId("rates");
-  table.caption.textContent = `At the rate of edgecomp ${wanted}`;
+  table.caption.textContent = rateOf(wanted);
   const rows = current().versions.filter((version) => version.group === wanted).map((version) => {
     const button = element("button", { type: "button", textContent: version.label });
     button.title = "Show on the right";
@@ -52,7 +57,7 @@ function selects() {
   for (const side of SIDES) {
     const options = [element("option", { value: "original", textContent: "Original" })];
     for (const wanted of current().groups) {
-      options.push(element("optgroup", { label: `At the rate of edgecomp ${wanted}` },
+      options.push(element("optgroup", { label: rateOf(wanted) },
         ...current().versions.filter((version) => version.group === wanted).map((version) =>
           element("option", { value: version.key, textContent: version.label }))));
     }
@@ -71,6 +76,7 @@ function groups() {
       return button;
     }));
   }
+  box.parentElement.hidden = names.length < 2;
   press("groups", (button) => button.textContent === group());
 }
 
