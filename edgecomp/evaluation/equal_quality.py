@@ -10,6 +10,8 @@ from edgecomp.evaluation.published import systems
 from edgecomp.evaluation.results import CODEC_NAMES, OWN_NAMES, PICKLE_LZMA, Evaluation, Row
 
 _PUBLISHED = " (published)"
+# A mean over less than this part of edgecomp's range says little.
+LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Comparison:
         bpp: bits per pixel that it needs for the MS-SSIM of each of edgecomp's rows, between its
             own points; None outside of them.
         bd_rate_ms_ssim: percent of bits that edgecomp needs more (or, below 0, fewer) than the
-            method at the same MS-SSIM, over the range that both have; None if there is none.
+            method at the same MS-SSIM, over the range that both have; None if that is less than
+            `LEAST_SHARE` of edgecomp's.
         bd_rate_psnr: the same at the same PSNR.
     """
 
@@ -92,6 +95,7 @@ def _rate(points: Sequence[Point], row: Row) -> float | None:
 
 def _bd_rate(reference: Sequence[Point], test: Sequence[Point]) -> float | None:
     try:
-        return bd_rate(reference, test).percent
+        found = bd_rate(reference, test)
     except BdRateError:
         return None
+    return found.percent if found.share >= LEAST_SHARE else None

@@ -183,7 +183,8 @@ def equal_quality_table(evaluation: Evaluation) -> Table:
     notes = [
         f"In brackets: {name} against the method, so that less than 0 means fewer bits by"
         f" {name}. BD-rate (Bjontegaard) is the same over the range of quality that both have.",
-        "Rates between measured points are interpolated; a dash is outside them.",
+        "Rates between measured points are interpolated; a dash is outside them, or where less than"
+        " half of the range is common.",
     ]
     return Table(
         "4. At the same quality", header, rows, range(1, len(header)), notes, [0] if own else []

@@ -10,12 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common import DATA
 from PIL import Image
 
 from edgecomp.errors import OutputError, OutputExistsError, SourceError
 from edgecomp.evaluation.job import evaluate
 from edgecomp.evaluation.plan import Request
-from edgecomp.evaluation.results import NOT_ASKED_FOR, OWN_NAMES, PICKLE_LZMA, ROW_NAMES, Evaluation
+from edgecomp.evaluation.results import (
+    CONTEXT_MODEL,
+    NOT_ASKED_FOR,
+    OWN_NAMES,
+    PICKLE_LZMA,
+    ROW_NAMES,
+    TIMED_ESTIMATE,
+    Evaluation,
+)
 from edgecomp.pipeline import Silent
 
 ROWS = (*OWN_NAMES, PICKLE_LZMA, "tar", "jpeg")
@@ -168,6 +177,31 @@ def test_another_model(request_of: Request, tiny: Path) -> None:
     assert "no parameters" in context.skipped
     assert lzma.skipped is None
     assert lzma.bytes
+
+
+def test_the_ideal_of_a_float_context_model(request_of: Request, tiny: Path) -> None:
+    """Its symbols are those of the row `lzma`, and so are its scores."""
+    graph = DATA / "context-onnx" / "tiny.onnx"
+    asked = replace(
+        request_of, rows=(CONTEXT_MODEL,), model=str(tiny), limit=2, context_models=(graph,)
+    )
+    found = evaluate(asked)
+    (ideal,) = found.measured(CONTEXT_MODEL)
+    (packed,) = found.measured("edgecomp lzma")
+    assert (ideal.ms_ssim, ideal.psnr) == (packed.ms_ssim, packed.psnr)
+    assert ideal.bytes
+    assert ideal.timed == TIMED_ESTIMATE
+    assert "a.png alone takes" in ideal.note
+
+
+def test_a_graph_of_another_network_has_no_row(request_of: Request) -> None:
+    graph = DATA / "context-onnx" / "tiny.onnx"
+    asked = replace(request_of, rows=(CONTEXT_MODEL,), limit=1, context_models=(graph,))
+    rows = [row for row in evaluate(asked).rows if row.name == CONTEXT_MODEL]
+    assert [row.quality for row in rows] == ["A", "B", "C"]
+    for row in rows:
+        assert row.skipped is not None
+        assert "none of the graphs given is of model edge-" in row.skipped
 
 
 def test_reports_replace_reports_only(request_of: Request, tmp_path: Path) -> None:
