@@ -80,7 +80,7 @@ def own_row(row: Row, command: CommandResult | str, sources: Sequence[Source]) -
         return replace(row, note=f"{_CODESTREAMS}: {command}")
     note = ""
     if command.verbatim:
-        note = f"{command.verbatim} of the pictures are kept as they are in the archive"
+        note = f"kept as they are in the archive: {command.verbatim} of the pictures"
     return replace(with_bytes(row, command.bytes, sources), note=note)
 
 
@@ -142,14 +142,14 @@ def notes_on(sources: Sequence[Source]) -> list[str]:
     saved = sum(source.inside != source.name for source in sources)
     if saved:
         notes.append(
-            f"{saved} of the {len(sources)} files are no plain RGB pictures in PNG files; they"
-            " were saved as such first, without alpha and metadata"
+            f"saved as plain RGB in PNG files first, without alpha and metadata: {saved} of the"
+            f" {len(sources)} files"
         )
     small = [source for source in sources if min(source.width, source.height) < MS_SSIM_MIN_SIDE]
     if small:
         fewest = min(ms_ssim_scales(source.height, source.width) for source in small)
         text = (
-            f"{len(small)} of the pictures have a side under {MS_SSIM_MIN_SIDE} pixels: their"
+            f"with a side under {MS_SSIM_MIN_SIDE} pixels: {len(small)} of the pictures; their"
             " MS-SSIM is over as many of the five scales as fit, the weights scaled up"
         )
         if not fewest:
