@@ -11,6 +11,10 @@ from common import DATA
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
+# Keras settles its backend when it is first imported, which TensorFlow does on its own; the tests
+# of training want this one, whichever test comes first.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
 settings.register_profile(
     "default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -269,6 +269,7 @@ def test_hostile_texts(picture: PagePicture) -> None:
     assert page.all("title")[0][1] == f"{seen}: edgecomp evaluate"
     assert page.all("img")[0][0]["alt"] == seen
     (record,) = records(page)
+    assert not set(page.all("script", type="application/json")[0][1]) & set("<>&")
     assert record["name"] == record["versions"][0]["label"] == record["missing"][0] == seen
     # One description, two files and the page's own script; one figure.
     assert len(page.all("script")) == 4

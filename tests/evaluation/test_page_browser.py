@@ -285,6 +285,29 @@ def test_quick_choices_end_with_the_last(page: Chromium, made: list[PagePicture]
     assert page.evaluate("document.querySelector('#pane-left img').naturalWidth") == made[1].width
 
 
+def test_a_slow_choice_does_not_replace_a_later_one(
+    page: Chromium, made: list[PagePicture]
+) -> None:
+    page.evaluate("""{
+      const create = document.createElement;
+      let slow = 2;
+      document.createElement = (name) => {
+        const made = create.call(document, name);
+        if (name === "img" && slow-- > 0) {
+          const set = (then) => made.addEventListener("load", () => setTimeout(then, 200));
+          Object.defineProperty(made, "onload", { set });
+        }
+        return made;
+      };
+      document.getElementById("next").click();
+      document.getElementById("next").click();
+      0;
+    }""")
+    page.wait(f"{BUSY} === 'false'")
+    page.evaluate("new Promise(done => setTimeout(done, 400))")
+    assert page.evaluate("document.querySelector('#pane-left img').naturalWidth") == made[2].width
+
+
 def test_files_are_let_go(page: Chromium) -> None:
     before = page.evaluate("document.querySelector('#pane-right img').src")
     press(page, "#groups button:first-child")
