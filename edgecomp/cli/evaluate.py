@@ -136,7 +136,11 @@ def _sum(evaluation: Evaluation, report: str | None) -> str:
     text += f", {evaluation.pixels / 1e6:.1f} megapixels, {plural(evaluation.cores, 'core')}"
     if evaluation.left_out:
         text += f", {len(evaluation.left_out)} left out"
-    return text if report is None else f"{text}; {Path(report) / 'index.html'}"
+    if report is None:
+        return text
+    folder = Path(report)
+    figures = sorted(path.name for path in folder.glob("*.png"))
+    return f"{text}; {', '.join([str(folder / 'index.html'), *figures])}"
 
 
 def _path(text: str | None) -> Path | None:
