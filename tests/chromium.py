@@ -141,11 +141,13 @@ class Chromium:
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
+            screenWidth=width,
+            screenHeight=height,
             deviceScaleFactor=scale,
             mobile=mobile,
         )
         self.call("Emulation.setTouchEmulationEnabled", enabled=mobile)
-        self.wait(f"innerWidth === {width}")
+        self.wait(f"screen.width === {width}")
         frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
         self.evaluate(f"{frames}.then(() => 0)")
 

@@ -201,7 +201,7 @@ def test_tables() -> None:
     )
     text = written(tables=[table])
     page = Parsed(text)
-    assert [text for _, text in page.all("h3")] == ["Rates & more"]
+    assert [text for _, text in page.all("h3")] == ["", "Rates & more"]
     assert [attributes for attributes, _ in page.all("tr", **{"class": "own"})] == [
         {"class": "own"}
     ]

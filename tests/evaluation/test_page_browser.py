@@ -157,6 +157,7 @@ def test_what_is_shown_at_first(page: Chromium, made: list[PagePicture]) -> None
     assert f"MS-SSIM {version.ms_ssim:.4f}" in text(page, "caption-right")
     assert "99,999 bytes as PNG" in text(page, "caption-left")
     assert text(page, "chip-left") == "Original"
+    assert text(page, "rates-title") == "At the rate of edgecomp B"
     rows = page.evaluate(
         "[...document.querySelectorAll('#rates tbody tr')].map(row => row.cells[0].innerText)"
     )

@@ -38,7 +38,7 @@ function rateOf(wanted) {
 function rates() {
   const wanted = group();
   const table = byId("rates");
-  table.caption.textContent = rateOf(wanted);
+  byId("rates-title").textContent = rateOf(wanted);
   const rows = current().versions.filter((version) => version.group === wanted).map((version) => {
     const button = element("button", { type: "button", textContent: version.label });
     button.title = "Show on the right";
