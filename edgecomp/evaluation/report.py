@@ -18,7 +18,6 @@ from edgecomp.evaluation.page import write_page
 from edgecomp.evaluation.page_pictures import (
     MOST_LOSSLESS_PIXELS,
     PagePicture,
-    PeerFamily,
     chosen,
     picture_of,
 )
@@ -146,7 +145,7 @@ def _pictures(
     """What the page shows, picture by picture."""
     pixels = sum(source.width * source.height for source in sources)
     lossless = pixels <= MOST_LOSSLESS_PIXELS
-    peers = list(_peers())
+    peers = [family(name) for name in _PEERS]
 
     def make(source: Source) -> PagePicture:
         return picture_of(source.name, source.load(), methods, peers, lossless=lossless)
@@ -155,7 +154,3 @@ def _pictures(
         for picture in made:
             yield picture
             progress.advance(picture.name, 0)
-
-
-def _peers() -> Iterator[PeerFamily]:
-    return (codec for codec in map(family, _PEERS) if codec.unavailable() is None)
