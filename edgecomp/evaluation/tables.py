@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from edgecomp.evaluation.equal_quality import comparisons, own_rows
@@ -37,33 +37,17 @@ def tables(evaluation: Evaluation) -> list[Table]:
 def learned_table(evaluation: Evaluation) -> Table:
     """The paper's Tables 1 and 2: rate and quality of the learned methods, and their time."""
     header = ("method", "quality", "bpp", "MS-SSIM", "PSNR dB", *_TIMES)
-    rows: list[Sequence[str]] = []
-    marks = []
-    for row in _of(evaluation, LEARNED_NAMES):
-        if row.name in OWN_NAMES:
-            marks.append(len(rows))
-        rows.append(
-            (row.name, _word(row.quality), *_distortion(row), *_times(row))
-            if row.skipped is None
-            else _skipped_row(row, len(header))
-        )
+    shown = _of(evaluation, LEARNED_NAMES)
+    rows, marks = _cells(shown, len(header), lambda row: (*_distortion(row), *_seconds(row)))
     rows += [
-        (
-            paper.name + _PAPER,
-            _word(paper.quality),
-            _figure(paper.bpp, 3),
-            _figure(paper.ms_ssim, 3),
-            _figure(paper.psnr, 2),
-            NOTHING,
-            NOTHING,
-            paper.seconds_text,
-            NOTHING,
+        _paper_cells(
+            paper,
+            (_figure(paper.bpp, 3), _figure(paper.ms_ssim, 3), _figure(paper.psnr, 2)),
         )
         for paper in _paper(evaluation)
         if paper.bpp is not None
     ]
-    notes = [_times_note(evaluation)]
-    notes += _row_notes(_of(evaluation, LEARNED_NAMES))
+    notes = [_times_note(evaluation), *_row_notes(shown)]
     first, second = (
         {row.quality: row.ms_ssim for row in evaluation.measured(name)} for name in OWN_NAMES
     )
@@ -82,67 +66,33 @@ def learned_table(evaluation: Evaluation) -> Table:
 
 def codec_table(evaluation: Evaluation) -> Table:
     """The same for the picture codecs, at several qualities."""
-    header = (
-        "method",
-        "quality",
-        "bpp",
-        "MS-SSIM",
-        "PSNR dB",
-        "size MB",
-        "to PNG",
-        *_TIMES,
-    )
-    rows: list[Sequence[str]] = []
-    marks = []
+    header = ("method", "quality", "bpp", "MS-SSIM", "PSNR dB", "size MB", "to PNG", *_TIMES)
     shown = _of(evaluation, (OWN_NAMES[0], *CODEC_NAMES))
-    for row in shown:
-        if row.name in OWN_NAMES:
-            marks.append(len(rows))
-        rows.append(
-            (row.name, _word(row.quality), *_distortion(row), *_size(row), *_times(row))
-            if row.skipped is None
-            else _skipped_row(row, len(header))
-        )
+    rows, marks = _cells(
+        shown, len(header), lambda row: (*_distortion(row), *_size(row), *_seconds(row))
+    )
     notes = [_times_note(evaluation)]
     notes += [f"{name}: {text}." for name, text in _settings(evaluation).items()]
     notes += _row_notes([row for row in shown if row.name in CODEC_NAMES])
-    return Table(
-        "2. Rate and quality: picture codecs", header, rows, range(2, len(header)), notes, marks
-    )
+    title = "2. Rate and quality: picture codecs"
+    return Table(title, header, rows, range(2, len(header)), notes, marks)
 
 
 def archive_table(evaluation: Evaluation) -> Table:
     """The paper's Tables 3 and 4: files to an archive and back, whole programs."""
     header = ("method", "quality", "size MB", "to PNG", *_TIMES)
-    rows: list[Sequence[str]] = []
-    marks = []
-    for row in _of(evaluation, (*ARCHIVER_NAMES, *OWN_NAMES)):
-        if row.name in OWN_NAMES:
-            marks.append(len(rows))
-        if row.skipped is not None:
-            rows.append(_skipped_row(row, len(header)))
-            continue
+
+    def cells(row: Row) -> Sequence[str]:
+        command = evaluation.command(row.label)
         if row.name in ARCHIVER_NAMES:
-            seconds = _seconds(row)
-        else:
-            command = evaluation.command(row.label)
-            seconds = (
-                _pair(command.seconds_compress, command.seconds_decompress)
-                if command
-                else (NOTHING, NOTHING, NOTHING)
-            )
-        rows.append((row.name, _word(row.quality), *_size(row), *seconds, str(row.cores)))
+            return *_size(row), *_seconds(row)
+        if command is None:
+            return *_size(row), NOTHING, NOTHING, NOTHING
+        return *_size(row), *_pair(command.seconds_compress, command.seconds_decompress)
+
+    rows, marks = _cells(_of(evaluation, (*ARCHIVER_NAMES, *OWN_NAMES)), len(header), cells)
     rows += [
-        (
-            paper.name + _PAPER,
-            _word(paper.quality),
-            _figure(paper.megabytes, 3),
-            _figure(paper.compression_rate, 2),
-            NOTHING,
-            NOTHING,
-            paper.seconds_text,
-            NOTHING,
-        )
+        _paper_cells(paper, (_figure(paper.megabytes, 3), _figure(paper.compression_rate, 2)))
         for paper in _paper(evaluation)
         if paper.megabytes is not None
     ]
@@ -151,11 +101,10 @@ def archive_table(evaluation: Evaluation) -> Table:
         f" start-up included, on {_cores(evaluation)}.",
         f"The {len(evaluation.pictures)} PNG files have {evaluation.png_bytes / 1e6:.2f} MB"
         " (10^6 bytes).",
+        *_row_notes(_of(evaluation, ARCHIVER_NAMES)),
     ]
-    notes += _row_notes(_of(evaluation, ARCHIVER_NAMES))
-    return Table(
-        "3. Compression rate and time: archives", header, rows, range(2, len(header)), notes, marks
-    )
+    title = "3. Compression rate and time: archives"
+    return Table(title, header, rows, range(2, len(header)), notes, marks)
 
 
 def equal_quality_table(evaluation: Evaluation) -> Table:
@@ -216,6 +165,31 @@ def _of(evaluation: Evaluation, names: Sequence[str]) -> list[Row]:
     ]
 
 
+def _cells(
+    rows: Sequence[Row], columns: int, figures: Callable[[Row], Sequence[str]]
+) -> tuple[list[Sequence[str]], list[int]]:
+    """Rows as texts, dashes where there are no figures, and which of them are edgecomp's.
+
+    Args:
+        rows: to be shown.
+        columns: of the table.
+        figures: a measured row's texts between its quality and its cores.
+    """
+    cells = [
+        (row.name, row.quality or "", *figures(row), str(row.cores))
+        if row.skipped is None
+        else (row.name, row.quality or "", *[NOTHING] * (columns - 2))
+        for row in rows
+    ]
+    return list(cells), [i for i, row in enumerate(rows) if row.name in OWN_NAMES]
+
+
+def _paper_cells(paper: PaperRow, figures: Sequence[str]) -> Sequence[str]:
+    """A row of the paper, which has the seconds of both ways in one."""
+    name = paper.name + _PAPER
+    return name, paper.quality or "", *figures, NOTHING, NOTHING, paper.seconds_text, NOTHING
+
+
 def _paper(evaluation: Evaluation) -> Sequence[PaperRow]:
     return paper_rows() if evaluation.kodak else ()
 
@@ -227,10 +201,6 @@ def _distortion(row: Row) -> tuple[str, str, str]:
 def _size(row: Row) -> tuple[str, str]:
     megabytes = None if row.bytes is None else row.bytes / 1e6
     return _figure(megabytes, 3), _figure(row.compression_rate, 2)
-
-
-def _times(row: Row) -> tuple[str, ...]:
-    return *_seconds(row), str(row.cores)
 
 
 def _seconds(row: Row) -> tuple[str, str, str]:
@@ -260,14 +230,6 @@ def _needed(bpp: float | None, own: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:+.1f} %"
-
-
-def _word(quality: str | None) -> str:
-    return quality or ""
-
-
-def _skipped_row(row: Row, columns: int) -> tuple[str, ...]:
-    return (row.name, _word(row.quality), *[NOTHING] * (columns - 2))
 
 
 def _row_notes(rows: Sequence[Row]) -> list[str]:
