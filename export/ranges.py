@@ -10,7 +10,7 @@ import numpy as np
 from export.networks.fakequant import TOP, FakeQuant, QuantConv
 from export.networks.layers import set_weights
 
-TAIL = 1e-5  # share of the values that may be clipped at either end: single outliers cost precision
+TAIL = 2e-4  # share of the values that may be clipped at either end: outliers cost precision
 
 
 def rounders(model: keras.Model) -> list[FakeQuant]:
