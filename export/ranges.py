@@ -10,7 +10,7 @@ import numpy as np
 from export.networks.fakequant import TOP, FakeQuant, QuantConv
 from export.networks.layers import set_weights
 
-TAIL = 2e-4  # share of the values that may be clipped at either end: outliers cost precision
+TAIL = 1e-5  # share of the values that may be clipped at either end: single outliers cost precision
 
 
 def rounders(model: keras.Model) -> list[FakeQuant]:
@@ -19,12 +19,15 @@ def rounders(model: keras.Model) -> list[FakeQuant]:
 
 
 def calibrate(
-    model: keras.Model, weights: dict[str, np.ndarray], inputs: Iterable[np.ndarray]
+    model: keras.Model,
+    weights: dict[str, np.ndarray],
+    inputs: Iterable[np.ndarray],
+    tail: float = TAIL,
 ) -> dict[str, np.ndarray]:
     """Range weights by path, for the activations that ``inputs`` (of ``model``) cause.
 
     ``weights`` are those of the float network. Of each input the values at the ends of the
-    distribution (all but `TAIL`) count; the widest over the inputs is kept.
+    distribution (all but ``tail``) count; the widest over the inputs is kept.
     """
     layers = rounders(model)
     unrounded = {layer.range.path: np.zeros(2, np.float32) for layer in layers}
@@ -33,7 +36,7 @@ def calibrate(
     ends = np.zeros((len(layers), 2))
     for x in inputs:
         for i, value in enumerate(probe.predict_on_batch(x)):
-            low, high = np.quantile(value, [TAIL, 1.0 - TAIL])
+            low, high = np.quantile(value, [tail, 1.0 - tail])
             ends[i] = min(ends[i, 0], low), max(ends[i, 1], high)
     scales = np.maximum(ends[:, 1] - ends[:, 0], 1e-6) / TOP
     for name in {layer.shared for layer in layers} - {""}:
@@ -53,12 +56,13 @@ def calibrate_both(
     weights: dict[str, np.ndarray],
     inputs: list[np.ndarray],
     latents: Callable[[np.ndarray], np.ndarray],
+    tail: float = TAIL,
 ) -> dict[str, np.ndarray]:
     """Range weights of encoder and decoder; ``latents`` makes of the encoder's output what the
     decoder is given."""
-    found = calibrate(encoder, weights, inputs)  # leaves the encoder without roundings
+    found = calibrate(encoder, weights, inputs, tail)  # leaves the encoder without roundings
     coded = [latents(np.asarray(encoder.predict_on_batch(x))) for x in inputs]
-    return found | calibrate(decoder, weights, coded)
+    return found | calibrate(decoder, weights, coded, tail)
 
 
 def trained(model: keras.Model, weights: dict[str, np.ndarray]) -> list[tuple[float, int]]:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from common import listening
 from PIL import Image
 
 from edgecomp.cli import main
@@ -119,6 +120,7 @@ def test_an_interrupt_leaves_nothing(sign: signal.Signals, tmp_path: Path, tiny:
         env={**os.environ, "TMPDIR": str(scratch)},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        preexec_fn=listening,
     )
     while not list(scratch.iterdir()):
         assert process.poll() is None

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from common import listening
 from PIL import Image
 
 import edgecomp
@@ -68,12 +69,6 @@ sys.exit(main())
 """
 
 
-def _listening() -> None:
-    """Tests run in the background or under nohup would hand on that signals are ignored."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
 @contextmanager
 def _started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
@@ -84,7 +79,7 @@ def _started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[byte
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=_listening,
+        preexec_fn=listening,
     )
     try:
         yield process

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common import listening
 
 from edgecomp.evaluation.archivers import Archiver, ArchiverError, ArchiveTimes, find
 from edgecomp.evaluation.methods import UnavailableError
@@ -216,7 +217,11 @@ def test_an_interruption_leaves_no_process_and_no_file(
         "Archiver(name, program).measure(Path(folder), ['--'], Path(scratch), 1)\n"
     )
     arguments = [name, slow.program, str(pictures), str(scratch)]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stderr=subprocess.PIPE,
+        preexec_fn=listening,
+    )
     try:
         while not pids.exists():
             assert process.poll() is None
