@@ -62,6 +62,28 @@ def test_threads_do_not_change_symbols_or_pixels(rgb: np.ndarray) -> None:
     assert np.array_equal(two.synthesise(latent.symbols, 0), one.synthesise(latent.symbols, 0))
 
 
+def test_a_call_may_say_how_many_threads_it_uses(rgb: np.ndarray) -> None:
+    backend = load_backend("onnx", shipped_model("A"), threads=1)
+    latent, before = backend.analyse(rgb, 0), _threads()
+    again = backend.analyse(rgb, 0, threads=1)
+    assert _threads() == before, "nothing is loaded for a number that is there already"
+    shared = backend.analyse(rgb, 0, threads=3)
+    assert _threads() == before + 2, "the caller is the third"
+    assert np.array_equal(again.symbols, latent.symbols)
+    assert np.array_equal(shared.symbols, latent.symbols)
+    pixels = backend.synthesise(latent.symbols, 0)
+    assert np.array_equal(backend.synthesise(latent.symbols, 0, threads=2), pixels)
+    assert _threads() == before + 3
+
+
+def _threads() -> int:
+    """How many threads this process has, those of libraries counted."""
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        pytest.skip("the threads of a process cannot be counted here")
+    return len(list(tasks.iterdir()))
+
+
 def _with_graph(tiny: Path, target: Path, data: bytes) -> Model:
     import hashlib
 

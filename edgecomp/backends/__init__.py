@@ -42,12 +42,20 @@ class Backend(Protocol):
     name: str
     precision: str
 
-    def analyse(self, rgb: NDArray[np.uint8], gain: int) -> Latent:
-        """Picture uint8 (height, width, 3), sides multiples of the stride -> symbols."""
+    def analyse(self, rgb: NDArray[np.uint8], gain: int, *, threads: int | None = None) -> Latent:
+        """Picture uint8 (height, width, 3), sides multiples of the stride -> symbols.
+
+        `threads` is how many this call may use; None for the backend's own number.
+        """
         ...
 
-    def synthesise(self, symbols: NDArray[np.uint8], gain: int) -> NDArray[np.uint8]:
-        """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3)."""
+    def synthesise(
+        self, symbols: NDArray[np.uint8], gain: int, *, threads: int | None = None
+    ) -> NDArray[np.uint8]:
+        """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3).
+
+        `threads` is as for `analyse`.
+        """
         ...
 
 
@@ -58,7 +66,7 @@ def load_backend(name: str, model: Model, *, precision: str = "auto", threads: i
         name: "onnx" or "tensorflow".
         model: which networks.
         precision: "int8", "fp32", or "auto".
-        threads: that one call may use.
+        threads: that one call may use where it does not say itself.
 
     Raises:
         UsageError: unknown backend.

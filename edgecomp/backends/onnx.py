@@ -21,12 +21,15 @@ _FATAL_ONLY: Final = 4
 
 
 class OnnxBackend:
-    """Runs a model's ONNX graphs. Sessions are made when first needed; one serves all threads.
+    """Runs a model's ONNX graphs.
+
+    A session has its own threads, so there is one for each network and number of threads, made when
+    first needed; it serves any number of calls at once.
 
     Args:
         model: which networks.
         precision: "auto" takes int8 where the model has it, else fp32.
-        threads: that onnxruntime may use within one call.
+        threads: that onnxruntime may use within one call that does not say itself.
     """
 
     name = "onnx"
@@ -38,17 +41,20 @@ class OnnxBackend:
         if precision == "auto":
             precision = "int8" if "int8" in model.precisions else "fp32"
         self.precision = precision
-        self._sessions: dict[str, Any] = {}
+        self._sessions: dict[tuple[str, int], Any] = {}
         self._lock = threading.Lock()
 
-    def analyse(self, rgb: NDArray[np.uint8], gain: int) -> Latent:
-        """Picture uint8 (height, width, 3), sides multiples of the stride -> symbols."""
+    def analyse(self, rgb: NDArray[np.uint8], gain: int, *, threads: int | None = None) -> Latent:
+        """Picture uint8 (height, width, 3), sides multiples of the stride -> symbols.
+
+        `threads` is how many this call may use; None for the backend's own number.
+        """
         names = ["symbols"]
         if self._model.importance_map:
             names.append("counts")
         if self._model.choice_threshold is not None:
             names.append("fractions")
-        outputs = self._run("encoder", {"picture": rgb[np.newaxis]}, gain, names)
+        outputs = self._run("encoder", threads, {"picture": rgb[np.newaxis]}, gain, names)
         found = {name: output[0] for name, output in zip(names, outputs, strict=True)}
         symbols, fractions = found["symbols"], found.get("fractions")
         if fractions is not None and (
@@ -61,17 +67,23 @@ class OnnxBackend:
             )
         return Latent(symbols, found.get("counts"), fractions)
 
-    def synthesise(self, symbols: NDArray[np.uint8], gain: int) -> NDArray[np.uint8]:
-        """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3)."""
-        outputs = self._run("decoder", {"symbols": symbols[np.newaxis]}, gain, ["picture"])
+    def synthesise(
+        self, symbols: NDArray[np.uint8], gain: int, *, threads: int | None = None
+    ) -> NDArray[np.uint8]:
+        """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3).
+
+        `threads` is as for `analyse`.
+        """
+        feeds = {"symbols": symbols[np.newaxis]}
+        outputs = self._run("decoder", threads, feeds, gain, ["picture"])
         picture: NDArray[np.uint8] = outputs[0][0]
         return picture
 
     def _run(
-        self, role: str, feeds: dict[str, Any], gain: int, names: list[str]
+        self, role: str, threads: int | None, feeds: dict[str, Any], gain: int, names: list[str]
     ) -> list[NDArray[Any]]:
         """The outputs of that name."""
-        session = self._session(role)
+        session = self._session(role, self._threads if threads is None else threads)
         if self._model.gains > 1:
             feeds["gain"] = np.array([gain], np.int64)
         try:
@@ -85,17 +97,17 @@ class OnnxBackend:
             ) from error
         return outputs
 
-    def _session(self, role: str) -> Any:
+    def _session(self, role: str, threads: int) -> Any:
         with self._lock:
-            session = self._sessions.get(role)
+            session = self._sessions.get((role, threads))
             if session is None:
-                session = self._sessions[role] = self._load(role)
+                session = self._sessions[role, threads] = self._load(role, threads)
             return session
 
-    def _load(self, role: str) -> Any:
+    def _load(self, role: str, threads: int) -> Any:
         graph = self._model.read_graph(role, self.precision)
         options = self._ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Spinning threads would take the cores from the pictures worked on beside this one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -82,14 +82,22 @@ class TensorflowBackend:
                 f"the SavedModel cannot be loaded ({error})", path=str(folder)
             ) from error
 
-    def analyse(self, rgb: NDArray[np.uint8], gain: int) -> Latent:
-        """Picture uint8 (height, width, 3), sides multiples of the stride -> symbols."""
+    def analyse(self, rgb: NDArray[np.uint8], gain: int, *, threads: int | None = None) -> Latent:
+        """Picture uint8 (height, width, 3), sides multiples of the stride -> symbols.
+
+        `threads` is ignored: TensorFlow has one number for the process.
+        """
         outputs = self._call(self._module.encode, rgb, gain)
         counts = outputs[1][0] if self._model.importance_map else None
         return Latent(outputs[0][0], counts)
 
-    def synthesise(self, symbols: NDArray[np.uint8], gain: int) -> NDArray[np.uint8]:
-        """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3)."""
+    def synthesise(
+        self, symbols: NDArray[np.uint8], gain: int, *, threads: int | None = None
+    ) -> NDArray[np.uint8]:
+        """Symbols uint8 (channels, rows, columns) -> picture uint8 (height, width, 3).
+
+        `threads` is ignored, as by `analyse`.
+        """
         picture: NDArray[np.uint8] = self._call(self._module.decode, symbols, gain)[0][0]
         return picture
 
