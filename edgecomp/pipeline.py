@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
+
+from edgecomp.machine import usable_cpus
+
+__all__ = ["Budget", "Progress", "Silent", "in_order", "usable_cpus"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,38 +46,93 @@ class Silent:
         """Ignored."""
 
 
-def usable_cpus() -> int:
-    """How many processors this process may use: affinity and control group's quota counted."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, count if quota is None else min(count, quota))
+class Budget:
+    """Something that threads share and that is scarce, such as memory.
 
+    Args:
+        limit: how much of it may be held at a time, in any unit.
 
-def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Whole processors of the control group's quota, rounded up; None if there is no quota."""
-    try:
-        limit, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
+    Raises:
+        ValueError: the limit is negative.
+    """
+
+    def __init__(self, limit: int) -> None:
+        if limit < 0:
+            raise ValueError(f"a limit of {limit}")
+        self.limit = limit
+        self._held = 0
+        self._waiting: deque[object] = deque()
+        self._stopped = False
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, amount: int) -> Iterator[None]:
+        """Hold an amount within the block; wait until there is so much.
+
+        Who comes first is served first, so that a large amount waits no longer than those before it
+        take. One above the limit is granted when nothing else is held. Nothing is held and nobody
+        waits for an amount of 0. A thread that holds some must not ask for more: it would wait for
+        itself.
+
+        Raises:
+            ValueError: the amount is negative.
+            CancelledError: `stop` was called before the amount was granted.
+        """
+        if amount < 0:
+            raise ValueError(f"an amount of {amount}")
+        granted = 0
         try:
-            limit = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    if not limit.isdigit() or not period.isdigit() or int(period) == 0:
-        return None  # "max" or -1: no quota
-    return max(1, -(-int(limit) // int(period)))
+            if amount:
+                self._wait_for(amount)
+                granted = amount
+            yield
+        finally:
+            with self._changed:
+                self._held -= granted
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Turn away who waits and whoever comes; what is held stays so until it is given back."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _wait_for(self, amount: int) -> None:
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                self._changed.wait_for(lambda: self._stopped or self._is_next(ticket, amount))
+                if self._stopped:
+                    raise CancelledError("the job that this was held for has ended")
+                self._held += amount
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+
+    def _is_next(self, ticket: object, amount: int) -> bool:
+        fits = self._held == 0 or self._held + amount <= self.limit
+        return fits and self._waiting[0] is ticket
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int,
+    budget: Budget | None = None,
 ) -> Generator[Result, None, None]:
     """Like ``map``, on ``threads`` threads, with at most ``threads + 2`` items begun ahead.
 
     Close the generator (``contextlib.closing``) to cancel what has not begun and to wait for what
     has: an interrupt then leaves no thread behind.
+
+    Args:
+        function: called in the threads.
+        items: taken in the calling thread.
+        threads: how many.
+        budget: that ``function`` holds something of, for this job alone. It is stopped in the end,
+            so that after an interrupt nobody waits for a large amount only to work in vain.
     """
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="edgecomp")
@@ -85,4 +144,6 @@ def in_order(
         while pending:
             yield pending.popleft().result()
     finally:
+        if budget is not None:
+            budget.stop()
         pool.shutdown(wait=True, cancel_futures=True)

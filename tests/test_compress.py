@@ -30,7 +30,6 @@ from edgecomp.errors import (
     UnsupportedPictureError,
     UsageError,
 )
-from edgecomp.pipeline import _cgroup_quota, in_order, usable_cpus
 from edgecomp.verbatim import SMALL_BYTES
 
 Compress = Callable[..., CompressSummary]
@@ -565,44 +564,3 @@ def test_one_picture_that_cannot_be_coded(folder: Path, tiny: Path, tmp_path: Pa
     with pytest.raises(UsageError, match="for archives"):
         compress_picture(folder / "a.png", model=tiny, update=True)
     assert os.listdir(tmp_path) == ["in"]
-
-
-# The pipeline.
-
-
-def test_results_come_in_order_and_few_are_ahead() -> None:
-    begun = 0
-
-    def work(item: int) -> int:
-        return item * item
-
-    def items() -> object:
-        nonlocal begun
-        for item in range(100):
-            begun += 1
-            yield item
-
-    seen = []
-    for result in in_order(work, items(), threads=3):  # type: ignore[arg-type, var-annotated]
-        seen.append(result)
-        assert begun - len(seen) <= 5
-    assert seen == [item * item for item in range(100)]
-
-
-def test_processors(tmp_path: Path) -> None:
-    assert 1 <= usable_cpus() <= (os.cpu_count() or 1)
-    assert _cgroup_quota(tmp_path) is None
-    for text, quota in (
-        ("max 100000", None),
-        ("150000 100000", 2),
-        ("1000 100000", 1),
-        ("?", None),
-    ):
-        (tmp_path / "cpu.max").write_text(text)
-        assert _cgroup_quota(tmp_path) == quota
-    (tmp_path / "cpu.max").unlink()
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    for text, quota in (("-1\n", None), ("400000\n", 4)):
-        (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(text)
-        assert _cgroup_quota(tmp_path) == quota
