@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from edgecomp.codec import Codec, CodecCache
 from edgecomp.codestream import parse
 from edgecomp.constants import DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
-from edgecomp.pictures import image_from_picture, picture_from_image
+from edgecomp.pictures import picture_from_image
+from edgecomp.restore import Box, restore
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -53,6 +54,7 @@ def encode(
 def decode(
     data: bytes | bytearray | memoryview,
     *,
+    box: Box | None = None,
     backend: str = "onnx",
     model: str | os.PathLike[str] | None = None,
     precision: str = "auto",
@@ -63,20 +65,25 @@ def decode(
 
     Args:
         data: a codestream.
+        box: left, upper, right and lower edge in pixels, as Pillow counts them, of the part that
+            is wanted; None for all. Only the tiles that it depends on are decoded and have to be
+            whole, and the pixels are those of the whole picture.
         backend, model, precision, threads: as for `encode`.
         max_pixels: refuse larger pictures; None for no limit.
 
     Returns:
-        A Pillow image (L, LA, RGB or RGBA); EXIF, ICC profile and XMP are in its ``info``.
+        A Pillow image (L, LA, RGB or RGBA), of the size of the box if there is one; EXIF, ICC
+        profile and XMP are in its ``info``.
 
     Raises:
         FormatError: not a codestream, damaged, or made by a newer edgecomp.
         LimitError: more than ``max_pixels`` pixels.
         ModelError, BackendUnavailableError: the model or the backend is not there.
+        UsageError: the box is empty or not within the picture.
     """
     stream = parse(memoryview(data), max_pixels=max_pixels)
     codec = _decoders(backend, _folder(model), precision, threads).for_stream(stream)
-    return image_from_picture(codec.decode(stream))
+    return restore(codec, stream, box=box).image
 
 
 # Loading a model takes longer than using it once: the last few stay loaded.

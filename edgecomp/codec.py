@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgecomp import constants as k
+from edgecomp.analysis import analyse, part_of, side_by_side
 from edgecomp.backends import Backend, Latent, load_backend
-from edgecomp.codestream import Codestream, Origin, Section, Tile, tile_grid
+from edgecomp.codestream import Codestream, Origin, Section, Tile
 from edgecomp.entropy import (
     ContextCoder,
     LzmaCoder,
     SymbolCoder,
     choose_tile,
     coder_name,
-    decode_tile,
     encode_tile,
 )
-from edgecomp.errors import CorruptDataError, ModelNotFoundError
+from edgecomp.errors import ModelNotFoundError
 from edgecomp.model_coders import load_coder
 from edgecomp.models import Model, find_model, load_model, shipped_model
-from edgecomp.pictures import Picture
+from edgecomp.pictures import Picture, PixelSource
+from edgecomp.symbol_hash import hash_of_tiles, symbol_hash
+from edgecomp.synthesis import Synthesiser
+from edgecomp.tile_reader import TileReader, check_model
+from edgecomp.tiling import Rect, tile_rects, tile_size
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from numpy.typing import NDArray
-
-
-def symbol_hash(latent: Latent) -> bytes:
-    """4 bytes that tell a picture's symbols from others (docs/format.md, section 3)."""
-    digest = hashlib.sha256(np.ascontiguousarray(latent.symbols).data)
-    if latent.counts is not None:
-        digest.update(np.ascontiguousarray(latent.counts).data)
-    return digest.digest()[: k.SYMBOL_HASH_BYTES]
+    from collections.abc import Collection, Sequence
 
 
 class Codec:
@@ -48,9 +43,13 @@ class Codec:
         backend: that runs them; None for a codec that only handles symbols.
         coder: for encoding; decoding takes the one that the codestream names, with the parameters
             of the model, loaded when first needed.
+        threads: that one call may use where it does not say itself.
     """
 
-    def __init__(self, model: Model, backend: Backend | None, coder: SymbolCoder) -> None:
+    def __init__(
+        self, model: Model, backend: Backend | None, coder: SymbolCoder, *, threads: int = 1
+    ) -> None:
+        self.threads = threads
         self.model = model
         self._backend = backend
         self._coder = coder
@@ -88,7 +87,7 @@ class Codec:
         chosen = shipped_model(quality) if model is None else load_model(model)
         symbol_coder = load_coder(chosen, coder)
         runs = load_backend(backend, chosen, precision=precision, threads=threads)
-        return cls(chosen, runs, symbol_coder)
+        return cls(chosen, runs, symbol_coder, threads=threads)
 
     @property
     def model_id(self) -> bytes:
@@ -118,68 +117,70 @@ class Codec:
 
     def encode(
         self,
-        picture: Picture,
+        picture: PixelSource,
         *,
         origin: Origin | None = None,
         gain: int = 0,
         tile: int | None = None,
+        threads: int | None = None,
     ) -> bytes:
         """Code a picture.
 
         Args:
-            picture: what to code.
+            picture: what to code; of a large one only some tiles are looked at at a time.
             origin: name check and modification time of its source, if it has one.
             gain: gain index, below the model's number of gains.
-            tile: side of the tiles in pixels, a multiple of the stride; None for one tile.
+            tile: side of the tiles in pixels, a multiple of the stride; None for one tile, or for
+                several where the picture is large (``tiling.tile_size``).
+            threads: to use; None for the codec's own number.
 
         Returns:
-            The codestream's bytes.
+            The codestream's bytes, the same for any number of threads.
 
         Raises:
             ValueError: the gain or the tile size does not fit the model.
         """
-        if not 0 <= gain < self.model.gains:
-            raise ValueError(f"gain index {gain}; model {self.model.name} has {self.model.gains}")
-        if tile is not None and (tile < 1 or tile % self.model.stride):
-            raise ValueError(f"tile size {tile} is not a multiple of {self.model.stride}")
-        return self.encode_latent(self.analyse(picture, gain=gain), picture, origin, gain, tile)
+        self._check_gain(gain)
+        size = self._tile_size(picture, tile)
+        threads = threads or self.threads
 
-    def analyse(self, picture: Picture, *, gain: int = 0) -> Latent:
+        def code(rect: Rect) -> tuple[bytes, Latent]:
+            latent = analyse(self.backend, self.model, picture, rect, gain, threads=1)
+            return self._encode_tile(latent)
+
+        if self.model.halo is None or self._tile_size(picture, None) is None:
+            # A network that has to see a picture whole; or a small picture, whatever its tiles.
+            return self.encode_latent(
+                self.analyse(picture, gain=gain, threads=threads), picture, origin, gain, tile
+            )
+        with closing(side_by_side(code, self._rects(picture, size), threads=threads)) as results:
+            tiles = [Tile.of(payload, symbol_hash(coded)) for payload, coded in results]
+        return self._pack(tiles, picture, origin, gain, size)
+
+    def analyse(self, picture: PixelSource, *, gain: int = 0, threads: int | None = None) -> Latent:
         """A picture's latent as the network rounds it: the first step of `encode`."""
-        return self.backend.analyse(_pad(picture.rgb, self.model.stride), gain)
+        rect = Rect(0, 0, picture.width, picture.height).positions(self.model.stride)
+        threads = threads or self.threads
+        return analyse(self.backend, self.model, picture, rect, gain, threads=threads)
 
     def encode_latent(
         self,
         latent: Latent,
-        picture: Picture,
+        picture: PixelSource,
         origin: Origin | None = None,
         gain: int = 0,
         tile: int | None = None,
     ) -> bytes:
         """The codestream of a picture whose latent is known: the rest of `encode`."""
-        coded = Latent(np.empty_like(latent.symbols), latent.counts)  # what will be decoded
+        size = self._tile_size(picture, tile)
         tiles = []
-        for rows, columns in self._tile_slices(picture.width, picture.height, tile, tile):
-            payload, chosen = self._encode_tile(_part(latent, rows, columns))
-            coded.symbols[:, rows, columns] = chosen
-            tiles.append(Tile.of(payload))
-        return Codestream(
-            model_id=self.model.model_id,
-            width=picture.width,
-            height=picture.height,
-            coder_id=self._coder.coder_id,
-            gain=gain,
-            symbol_hash=symbol_hash(coded),
-            tiles=tuple(tiles),
-            grey=picture.grey,
-            origin=origin,
-            tile_width=tile,
-            tile_height=tile,
-            sections=_sections_of(picture),
-        ).pack()
+        for rect in self._rects(picture, size):
+            payload, coded = self._encode_tile(part_of(latent, rect))
+            tiles.append(Tile.of(payload, symbol_hash(coded)))
+        return self._pack(tiles, picture, origin, gain, size)
 
     def decode_symbols(self, stream: Codestream) -> Latent:
-        """The symbols of a codestream, compared with the hash in its header. Integers only.
+        """The symbols of a codestream, compared with the hashes in its header. Integers only.
 
         Raises:
             CorruptDataError: a tile is damaged, or the symbols are not those that were coded.
@@ -188,47 +189,41 @@ class Codec:
             ModelDamagedError: the coder's parameters are damaged.
             UnsupportedVersionError: coded with a coder that this edgecomp does not know.
         """
-        model = self.model
-        if stream.model_id != model.model_id:
-            raise ModelNotFoundError(
-                f"made with model {stream.model_id.hex()}, not with {model.name} ({model.id_hex})"
-            )
-        if stream.gain >= model.gains:
-            raise CorruptDataError(f"gain index {stream.gain} of {model.gains}")
-        for side in (stream.tile_width, stream.tile_height):
-            if side is not None and side % model.stride:
-                raise CorruptDataError(f"tile size {side} is not a multiple of {model.stride}")
-        stream.check_tiles()
-        coder = self._coder_of(stream.coder_id)
-        rows, columns = -(-stream.height // model.stride), -(-stream.width // model.stride)
-        symbols = np.empty((model.channels, rows, columns), np.uint8)
-        counts = np.empty((rows, columns), np.uint8) if model.importance_map else None
-        slices = self._tile_slices(
-            stream.width, stream.height, stream.tile_width, stream.tile_height
+        return self._reader(stream).whole()
+
+    def check_symbols(self, stream: Codestream) -> None:
+        """Decode the symbols of a codestream tile by tile, compare them and let them go.
+
+        Raises:
+            CorruptDataError, ModelError, UnsupportedVersionError: see `decode_symbols`.
+        """
+        self._reader(stream).check()
+
+    def synthesiser(self, stream: Codestream, *, salvage: bool = False) -> Synthesiser:
+        """What decodes regions of a codestream's picture.
+
+        Args:
+            stream: what to decode.
+            salvage: whether damaged tiles become grey instead of errors.
+
+        Raises:
+            CorruptDataError, ModelError, UnsupportedVersionError: see `decode_symbols`.
+        """
+        return Synthesiser(
+            self.backend,
+            self.model,
+            self._reader(stream),
+            (stream.width, stream.height),
+            stream.gain,
+            salvage=salvage,
         )
-        for tile, (tile_rows, tile_columns) in zip(stream.tiles, slices, strict=True):
-            part, part_counts = decode_tile(
-                coder,
-                tile.payload,
-                shape=symbols[:, tile_rows, tile_columns].shape,
-                levels=model.levels,
-                zero=model.zero,
-                importance_map=model.importance_map,
-            )
-            symbols[:, tile_rows, tile_columns] = part
-            if counts is not None and part_counts is not None:
-                counts[tile_rows, tile_columns] = part_counts
-        latent = Latent(symbols, counts)
-        if symbol_hash(latent) != stream.symbol_hash:
-            raise CorruptDataError("the symbols are not those that were coded (hash)")
-        return latent
 
     def decode(self, stream: Codestream, *, leave_out: Collection[int] = frozenset()) -> Picture:
         """The picture of a codestream.
 
         Args:
             stream: what to decode.
-            leave_out: kinds of sections that are not to be decoded (`damaged_metadata`).
+            leave_out: kinds of sections that are not to be decoded (`Codestream.damaged_sections`).
 
         Raises:
             CorruptDataError, ModelError, UnsupportedVersionError: see `decode_symbols`.
@@ -237,10 +232,13 @@ class Codec:
             None if kind in leave_out else stream.section(kind)
             for kind in (k.SECTION_ALPHA, k.SECTION_ICC, k.SECTION_EXIF, k.SECTION_XMP)
         )
-        latent = self.decode_symbols(stream)
-        padded = self.backend.synthesise(latent.symbols, stream.gain)
+        stream.check_tiles()
+        rgb = np.empty((stream.height, stream.width, 3), np.uint8)
+        whole = Rect(0, 0, stream.width, stream.height)
+        for region in self.synthesiser(stream).regions(whole, threads=self.threads):
+            rgb[region.place.rows, region.place.columns] = region.rgb
         return Picture(
-            rgb=np.ascontiguousarray(padded[: stream.height, : stream.width]),
+            rgb=rgb,
             alpha=None
             if alpha is None
             else np.frombuffer(alpha, np.uint8).reshape(stream.height, stream.width),
@@ -250,15 +248,15 @@ class Codec:
             xmp=xmp,
         )
 
-    def _encode_tile(self, part: Latent) -> tuple[bytes, NDArray[np.uint8]]:
-        """A tile's payload, and the symbols that it decodes to: other ones than the network's where
-        the model wants them chosen, and backend and coder can."""
+    def _encode_tile(self, part: Latent) -> tuple[bytes, Latent]:
+        """A tile's payload, and the latent that it decodes to: with other symbols than the
+        network's where the model wants them chosen, and backend and coder can."""
         model, coder = self.model, self._coder
         form = {"levels": model.levels, "zero": model.zero}
         threshold, fractions = model.choice_threshold, part.fractions
         if threshold is None or fractions is None or not isinstance(coder, ContextCoder):
-            return encode_tile(coder, part.symbols, counts=part.counts, **form), part.symbols
-        return choose_tile(
+            return encode_tile(coder, part.symbols, counts=part.counts, **form), part
+        payload, chosen = choose_tile(
             coder,
             part.symbols,
             fractions=fractions,
@@ -266,6 +264,52 @@ class Codec:
             counts=part.counts,
             **form,
         )
+        return payload, Latent(chosen, part.counts)
+
+    def _pack(
+        self,
+        tiles: Sequence[Tile],
+        picture: PixelSource,
+        origin: Origin | None,
+        gain: int,
+        size: tuple[int, int] | None,
+    ) -> bytes:
+        """The codestream of tiles with hashes; that of the only tile is the picture's own."""
+        hashes = [tile.symbol_hash or b"" for tile in tiles]
+        return Codestream(
+            model_id=self.model.model_id,
+            width=picture.width,
+            height=picture.height,
+            coder_id=self._coder.coder_id,
+            gain=gain,
+            symbol_hash=hashes[0] if size is None else hash_of_tiles(hashes),
+            tiles=(replace(tiles[0], symbol_hash=None),) if size is None else tuple(tiles),
+            grey=picture.grey,
+            origin=origin,
+            tile_width=None if size is None else size[0],
+            tile_height=None if size is None else size[1],
+            sections=_sections_of(picture),
+        ).pack()
+
+    def _check_gain(self, gain: int) -> None:
+        if not 0 <= gain < self.model.gains:
+            raise ValueError(f"gain index {gain}; model {self.model.name} has {self.model.gains}")
+
+    def _tile_size(self, picture: PixelSource, tile: int | None) -> tuple[int, int] | None:
+        """Width and height of the tiles in pixels; None for one tile."""
+        if tile is None:
+            return tile_size(picture.width, picture.height, self.model.stride)
+        if tile < 1 or tile % self.model.stride:
+            raise ValueError(f"tile size {tile} is not a multiple of {self.model.stride}")
+        return tile, tile
+
+    def _rects(self, picture: PixelSource, size: tuple[int, int] | None) -> tuple[Rect, ...]:
+        width, height = (None, None) if size is None else size
+        return tile_rects(picture.width, picture.height, width, height, self.model.stride)
+
+    def _reader(self, stream: Codestream) -> TileReader:
+        check_model(stream, self.model)
+        return TileReader(stream, self.model, self._coder_of(stream.coder_id))
 
     def _coder_of(self, coder_id: int) -> SymbolCoder:
         with self._lock:
@@ -274,19 +318,6 @@ class Codec:
                 coder = load_coder(self.model, coder_name(coder_id))
                 self._coders[coder_id] = coder
             return coder
-
-    def _tile_slices(
-        self, width: int, height: int, tile_width: int | None, tile_height: int | None
-    ) -> Iterator[tuple[slice, slice]]:
-        """Row and column ranges of the latent positions of each tile, row by row."""
-        stride = self.model.stride
-        columns, rows = tile_grid(width, height, tile_width, tile_height)
-        for row in range(rows):
-            for column in range(columns):
-                yield (
-                    _positions(row, tile_height or height, height, stride),
-                    _positions(column, tile_width or width, width, stride),
-                )
 
 
 class CodecCache:
@@ -336,34 +367,10 @@ class CodecCache:
             )
         # Only encoding would use this coder; damaged parameters must not hinder reading files that
         # do without them.
-        return Codec(model, runs, LzmaCoder())
+        return Codec(model, runs, LzmaCoder(), threads=self._threads)
 
 
-def _positions(index: int, tile_side: int, side: int, stride: int) -> slice:
-    """Latent positions that tile ``index`` covers along a side; all arguments in pixels."""
-    start = index * tile_side
-    return slice(start // stride, -(-min(start + tile_side, side) // stride))
-
-
-def _part(latent: Latent, rows: slice, columns: slice) -> Latent:
-    """What a tile holds of a picture's latent."""
-    counts, fractions = latent.counts, latent.fractions
-    return Latent(
-        np.ascontiguousarray(latent.symbols[:, rows, columns]),
-        None if counts is None else np.ascontiguousarray(counts[rows, columns]),
-        None if fractions is None else np.ascontiguousarray(fractions[:, rows, columns]),
-    )
-
-
-def _pad(rgb: NDArray[np.uint8], stride: int) -> NDArray[np.uint8]:
-    """Extend to multiples of the stride by repeating the last row and column."""
-    bottom, right = -rgb.shape[0] % stride, -rgb.shape[1] % stride
-    if bottom or right:
-        return np.pad(rgb, ((0, bottom), (0, right), (0, 0)), mode="edge")
-    return rgb
-
-
-def _sections_of(picture: Picture) -> tuple[Section, ...]:
+def _sections_of(picture: PixelSource) -> tuple[Section, ...]:
     alpha = None if picture.alpha is None else picture.alpha.tobytes()
     contents = (
         (k.SECTION_ALPHA, alpha),

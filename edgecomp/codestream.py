@@ -37,15 +37,22 @@ _CRITICAL_SECTIONS = (k.SECTION_ALPHA, k.SECTION_ICC)
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """The coded symbols of one tile, with the CRC32 that the tile table gives for them."""
+    """The coded symbols of one tile.
+
+    Attributes:
+        payload: the coded symbols.
+        crc: their CRC32, as the tile table gives it.
+        symbol_hash: 4 bytes of the tile's own symbols; None in codestreams without tile hashes.
+    """
 
     payload: bytes
     crc: int
+    symbol_hash: bytes | None = None
 
     @classmethod
-    def of(cls, payload: bytes) -> Tile:
+    def of(cls, payload: bytes, symbol_hash: bytes | None = None) -> Tile:
         """A tile with its checksum."""
-        return cls(payload, zlib.crc32(payload))
+        return cls(payload, zlib.crc32(payload), symbol_hash)
 
     @property
     def is_whole(self) -> bool:
@@ -111,7 +118,7 @@ class Codestream:
         width, height: of the picture, in pixels.
         coder_id: the symbol coder (1 ``lzma``, 2 ``context``).
         gain: gain index of the model.
-        symbol_hash: 4 bytes, see ``codec.symbol_hash``.
+        symbol_hash: 4 bytes of all symbols or, with tile hashes, of these (``symbol_hash.py``).
         grey: whether the picture is restored with one colour channel.
         origin: where it came from, if known.
         tile_width, tile_height: in pixels; None for one tile, the whole picture.
@@ -142,11 +149,21 @@ class Codestream:
         columns, rows = self.grid
         if len(self.tiles) != columns * rows:
             raise ValueError(f"{len(self.tiles)} tiles for a grid of {columns} x {rows}")
+        hashes = {len(tile.symbol_hash or b"") for tile in self.tiles}
+        if hashes not in ({0}, {k.SYMBOL_HASH_BYTES}):
+            raise ValueError("tile hashes are missing, or have the wrong length")
+        if self.has_tile_hashes and self.tile_width is None:
+            raise ValueError("tile hashes without tiles")
 
     @property
     def grid(self) -> tuple[int, int]:
         """Columns and rows of the tile grid."""
         return tile_grid(self.width, self.height, self.tile_width, self.tile_height)
+
+    @property
+    def has_tile_hashes(self) -> bool:
+        """Whether each tile has a hash of its own symbols."""
+        return self.tiles[0].symbol_hash is not None
 
     @property
     def coded_bytes(self) -> int:
@@ -170,11 +187,12 @@ class Codestream:
         for section in self.sections:
             section.data()
 
-    def damaged_metadata(self) -> frozenset[int]:
-        """Kinds of the damaged ancillary sections (EXIF, XMP): pixels do without them."""
+    def damaged_sections(self, *, critical: bool = False) -> frozenset[int]:
+        """Kinds of the damaged ancillary sections (EXIF, XMP), without which a picture is still the
+        same; with ``critical`` also of others (alpha plane, ICC profile)."""
         damaged = set()
         for section in self.sections:
-            if section.kind & k.SECTION_ANCILLARY_BIT:
+            if critical or section.kind & k.SECTION_ANCILLARY_BIT:
                 try:
                     section.data()
                 except CorruptDataError:
@@ -208,8 +226,11 @@ class Codestream:
         if self.tile_width is not None and self.tile_height is not None:
             flags |= k.FLAG_TILED
             body += [pack_varint(self.tile_width), pack_varint(self.tile_height)]
+        if self.has_tile_hashes:
+            flags |= k.FLAG_TILE_HASHES
         for tile in self.tiles:
             body += [pack_varint(len(tile.payload)), tile.crc.to_bytes(4, "little")]
+            body.append(tile.symbol_hash or b"")
         if self.sections:
             flags |= k.FLAG_SECTIONS
             body.append(pack_varint(len(self.sections)))
@@ -274,19 +295,23 @@ def _parse_tables(head: Heading, cursor: Cursor, payloads: memoryview) -> Codest
     tile_width = tile_height = None
     if head.flags & k.FLAG_TILED:
         tile_width, tile_height = read_side(cursor, "tile width"), read_side(cursor, "tile height")
-    tile_table = _tile_table(cursor, tile_grid(head.width, head.height, tile_width, tile_height))
+    hashes = bool(head.flags & k.FLAG_TILE_HASHES)
+    if hashes and tile_width is None:
+        raise CorruptDataError("hashes of tiles, but no tiles")
+    grid = tile_grid(head.width, head.height, tile_width, tile_height)
+    tile_table = _tile_table(cursor, grid, hashes=hashes)
     section_table = []
     if head.flags & k.FLAG_SECTIONS:
         section_table = _section_table(cursor, head.pixels)
     if cursor.remaining:
         raise CorruptDataError("the header has bytes to spare")
 
-    total = sum(length for length, _ in tile_table) + sum(entry[3] for entry in section_table)
+    total = sum(entry[0] for entry in tile_table) + sum(entry[3] for entry in section_table)
     if total != len(payloads):
         problem = "cut short" if total > len(payloads) else "followed by other bytes"
         raise CorruptDataError(f"the codestream is {problem} ({len(payloads)} of {total} bytes)")
     body = Cursor(payloads, "codestream")
-    tiles = tuple(Tile(body.take(length), crc) for length, crc in tile_table)
+    tiles = tuple(Tile(body.take(length), crc, digest) for length, crc, digest in tile_table)
     sections = tuple(
         Section(kind, encoding, length, body.take(stored), crc)
         for kind, encoding, length, stored, crc in section_table
@@ -307,12 +332,22 @@ def _parse_tables(head: Heading, cursor: Cursor, payloads: memoryview) -> Codest
     )
 
 
-def _tile_table(cursor: Cursor, grid: tuple[int, int]) -> list[tuple[int, int]]:
+def _tile_table(
+    cursor: Cursor, grid: tuple[int, int], *, hashes: bool
+) -> list[tuple[int, int, bytes | None]]:
     count = grid[0] * grid[1]
-    # Each entry takes five bytes or more: an absurd grid is refused before anything is allocated.
-    if count > k.MAX_TILES or count * 5 > cursor.remaining:
+    least = 5 + k.SYMBOL_HASH_BYTES * hashes
+    # Each entry takes that many bytes: an absurd grid is refused before anything is allocated.
+    if count > k.MAX_TILES or count * least > cursor.remaining:
         raise CorruptDataError(f"the tile table is cut short or too long ({count} tiles)")
-    return [(cursor.varint(), cursor.uint(4)) for _ in range(count)]
+    return [
+        (
+            cursor.varint(),
+            cursor.uint(4),
+            cursor.take(k.SYMBOL_HASH_BYTES) if hashes else None,
+        )
+        for _ in range(count)
+    ]
 
 
 def _section_table(cursor: Cursor, pixels: int) -> list[tuple[int, int, int, int, int]]:

@@ -15,10 +15,11 @@ from edgecomp.codec import Codec, CodecCache
 from edgecomp.constants import ARCHIVE_SUFFIX, DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from edgecomp.errors import CorruptDataError, SourceError, UsageError
 from edgecomp.inspect import check_members
+from edgecomp.machine import usable_cpus, usable_memory
 from edgecomp.names import Note, printable, split_suffix
 from edgecomp.output import OutputFile, check_output, reason_of
 from edgecomp.pictures import is_picture_name
-from edgecomp.pipeline import Progress, Silent, in_order, usable_cpus
+from edgecomp.pipeline import Budget, Progress, Silent, in_order
 from edgecomp.prepare import Job, Preparer, Ready, plan_jobs
 from edgecomp.scan import Scan, scan
 from edgecomp.single import StrPath, compress_picture
@@ -125,8 +126,10 @@ def compress_folder(
         stack.callback(hears.finish)
         out = stack.enter_context(OutputFile(target, force=force or update))
         writer = ArchiveWriter(out.file)
-        preparer = Preparer(codec, max_pixels)
-        with closing(in_order(preparer.prepare, jobs, threads=workers)) as results:
+        budget = Budget(usable_memory() // 2)
+        preparer = Preparer(codec, max_pixels, budget=budget, threads=workers)
+        work = in_order(preparer.prepare, jobs, threads=workers, budget=budget)
+        with closing(work) as results:
             for ready in results:
                 _add(writer, old, preparer, ready, tally)
                 hears.advance(ready.job.source, ready.job.bytes)

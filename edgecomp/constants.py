@@ -16,7 +16,8 @@ FLAG_ORIGIN: Final = 0x01
 FLAG_TILED: Final = 0x02
 FLAG_SECTIONS: Final = 0x04
 FLAG_GREY: Final = 0x08
-KNOWN_FLAGS: Final = FLAG_ORIGIN | FLAG_TILED | FLAG_SECTIONS | FLAG_GREY
+FLAG_TILE_HASHES: Final = 0x10
+KNOWN_FLAGS: Final = FLAG_ORIGIN | FLAG_TILED | FLAG_SECTIONS | FLAG_GREY | FLAG_TILE_HASHES
 
 SECTION_ALPHA: Final = 0x01
 SECTION_ICC: Final = 0x02
@@ -65,6 +66,9 @@ MAX_SECTIONS: Final = 64
 MAX_HEADER_BYTES: Final = 1 << 21
 MAX_SECTION_BYTES: Final = 1 << 26
 MAX_MEMBERS: Final = 10_000_000
+
+# The longest side of a tile that edgecomp writes, in pixels: a larger picture is coded in several.
+MAX_TILE_SIDE: Final = 2048
 
 # Qualities: points A, B and C of the paper, Table 1.
 QUALITIES: Final = ("A", "B", "C")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -23,11 +24,14 @@ from edgecomp.errors import (
     SourceError,
     UsageError,
 )
-from edgecomp.names import Note, printable, restored_names
+from edgecomp.machine import usable_cpus, usable_memory
+from edgecomp.names import Note, Taken, partial_names, printable, restored_names
 from edgecomp.output import OutputFolder
-from edgecomp.pictures import OUTPUT_FORMATS, write_picture
-from edgecomp.pipeline import Progress, Silent, in_order, usable_cpus
-from edgecomp.single import DAMAGED_METADATA, StrPath, decompress_picture
+from edgecomp.picture_writer import OUTPUT_FORMATS, write_image
+from edgecomp.pictures import memory_for
+from edgecomp.pipeline import Budget, Progress, Silent, in_order
+from edgecomp.restore import Tolerance, restore
+from edgecomp.single import StrPath, decompress_picture
 from edgecomp.summary import DecompressSummary
 from edgecomp.verbatim import PIECE_BYTES
 
@@ -113,6 +117,7 @@ def decompress_folder(
     threads: int | None = None,
     format: str = "png",
     only: Sequence[str] = (),
+    salvage: bool = False,
     force: bool = False,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
@@ -128,6 +133,7 @@ def decompress_folder(
         threads: members worked on side by side; None for the processors that may be used.
         format: of the restored pictures, a key of ``pictures.OUTPUT_FORMATS``.
         only: globs; only what matches by its path, its name or a folder that it is in.
+        salvage: restore what is whole of damaged pictures, as ``NAME.partial.png``.
         force: replace files that are there.
         max_pixels: larger pictures are skipped; None for no limit.
         progress: hears how it goes.
@@ -162,12 +168,16 @@ def decompress_folder(
             precision=precision,
             threads=max(1, workers // pictures),
         )
-        restorer = _Restorer(reader, codecs, folder, names, format)
+        budget = Budget(usable_memory() // 2)
+        restorer = _Restorer(
+            reader, codecs, folder, names, format, salvage=salvage, budget=budget, threads=workers
+        )
         tally = _Tally(damaged=list(reader.damage))
         hears = progress or Silent()
         hears.start(len(members), sum(member.size for member in members))
         stack.callback(hears.finish)
-        with closing(in_order(restorer.restore, members, threads=workers)) as results:
+        work = in_order(restorer.restore, members, threads=workers, budget=budget)
+        with closing(work) as results:
             for restored in results:
                 tally.add(restored)
                 hears.advance(restored.member.shown, restored.member.size)
@@ -203,7 +213,16 @@ class _Restorer:
         folder: OutputFolder,
         names: dict[Member, str],
         format: str,
+        *,
+        salvage: bool,
+        budget: Budget,
+        threads: int,
     ) -> None:
+        self._tolerate: Tolerance = "tiles" if salvage else "metadata"
+        self._budget = budget
+        self._threads = threads
+        self._taken = Taken(names.values())
+        self._lock = threading.Lock()
         self._reader = reader
         self._codecs = codecs
         self._folder = folder
@@ -240,22 +259,39 @@ class _Restorer:
         except CorruptDataError as error:
             # Where pixels and what they need are whole, they come back all the same.
             stream, problem = self._reader.codestream(member, checked=False), error.message
-        lost = stream.damaged_metadata()
-        picture = self._codecs.for_stream(stream).decode(stream, leave_out=lost)
-        with self._folder.file(self._names[member]) as out:
-            try:
-                write_picture(picture, out.file, format=self._format)
-            except (OSError, ValueError) as error:
-                # Pillow's: a target that cannot be written raises an OutputError of its own.
-                raise _UnfitError(f"cannot be written as {self._format}: {error}") from error
-            if member.mtime_ns is not None:
-                out.set_mtime(member.mtime_ns)
-            size = out.size()
-        if lost:
-            problem = DAMAGED_METADATA
+        codec = self._codecs.for_stream(stream)
+        memory = memory_for(stream.width * stream.height)
+        with self._budget.hold(memory):
+            alone = 2 * memory > self._budget.limit
+            restored = restore(
+                codec, stream, tolerate=self._tolerate, threads=self._threads if alone else None
+            )
+            name = self._names[member]
+            if restored.is_partial:
+                name = self._partial(name)
+            with self._folder.file(name) as out:
+                try:
+                    write_image(restored.image, out.file, format=self._format)
+                except (OSError, ValueError) as error:
+                    # Pillow's: a target that cannot be written raises an OutputError of its own.
+                    raise _UnfitError(f"cannot be written as {self._format}: {error}") from error
+                if member.mtime_ns is not None:
+                    out.set_mtime(member.mtime_ns)
+                size = out.size()
+        if restored.damage is not None:
+            problem = restored.damage
+            if restored.is_partial:
+                problem += f" (as {printable(name)})"
         elif problem is not None:
             problem = f"restored whole, although it {problem}"
         return _Restored(member, size, stream.width * stream.height, problem)
+
+    def _partial(self, name: str) -> str:
+        """A name that no other member is restored under."""
+        with self._lock:
+            partial = next(name for name in partial_names(name) if name not in self._taken)
+            self._taken.add(partial)
+            return partial
 
     def _verbatim(self, member: Member) -> _Restored:
         name = self._names[member]

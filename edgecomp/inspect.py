@@ -22,11 +22,12 @@ from edgecomp.errors import (
     SourceError,
     UnsupportedVersionError,
 )
+from edgecomp.machine import usable_cpus
 from edgecomp.models import load_model, shipped_models
 from edgecomp.names import Note, printable, restored_names
 from edgecomp.output import reason_of
-from edgecomp.pictures import OUTPUT_FORMATS
-from edgecomp.pipeline import Progress, Silent, in_order, usable_cpus
+from edgecomp.picture_writer import OUTPUT_FORMATS
+from edgecomp.pipeline import Progress, Silent, in_order
 from edgecomp.reports import Info, ListEntry, VerifyReport
 from edgecomp.verbatim import PIECE_BYTES
 
@@ -299,7 +300,7 @@ def _check_codestream(stream: Codestream, codecs: CodecCache | None) -> None:
     stream.check_tiles()
     stream.check_sections()
     if codecs is not None:
-        codecs.for_stream(stream).decode_symbols(stream)
+        codecs.for_stream(stream).check_symbols(stream)
 
 
 def _verify_codestream(

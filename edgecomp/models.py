@@ -22,6 +22,7 @@ _SCHEMA: Final = 1
 _VERSION: Final = 1
 _SHIPPED: Final = Path(__file__).parent / "models"
 _ROLES: Final = ("encoder", "decoder")
+_MAX_HALO: Final = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,9 @@ class Model:
             and that the model has them for.
         saved_model: files of the TensorFlow SavedModel, paths within the model's folder starting
             with ``saved_model/`` -> SHA-256 in hexadecimal; empty if there is none.
+        halo: by role, how many latent positions beyond its own, on each side, the result at a
+            position depends on; None where the manifest does not say, and networks must see
+            pictures whole.
         parameters, multiply_adds_per_pixel: by role, for information.
     """
 
@@ -78,6 +82,7 @@ class Model:
     graphs: dict[tuple[str, str], ModelFile]
     coder_files: dict[str, ModelFile]
     saved_model: dict[str, str]
+    halo: dict[str, int] | None
     parameters: dict[str, int]
     multiply_adds_per_pixel: dict[str, float]
 
@@ -268,6 +273,7 @@ def _parse_manifest(folder: Path, data: bytes) -> Model:
         saved_model={
             _plain_path(file): str(digest) for file, digest in fields.get("saved_model", {}).items()
         },
+        halo=_halo(fields),
         parameters={str(r): int(n) for r, n in fields.get("parameters", {}).items()},
         multiply_adds_per_pixel={
             str(r): float(n) for r, n in fields.get("multiply_adds_per_pixel", {}).items()
@@ -286,6 +292,12 @@ def _choice_threshold(fields: dict[str, Any]) -> int | None:
     if "choice" not in fields:
         return None
     return _integer(fields["choice"], "threshold", 1, 2**31 - 1)
+
+
+def _halo(fields: dict[str, Any]) -> dict[str, int] | None:
+    if "halo" not in fields:
+        return None
+    return {role: _integer(fields["halo"], role, 0, _MAX_HALO) for role in _ROLES}
 
 
 def _coder_files(coders: object) -> dict[str, ModelFile]:

@@ -121,6 +121,11 @@ def split_suffix(path: str) -> tuple[str, str]:
     return posixpath.splitext(path)
 
 
+def partial_name(path: str) -> str:
+    """The name of what could be saved of a damaged picture: "a.partial.png" of "a.png"."""
+    return _fitting(split_suffix(path)[0], ".partial" + split_suffix(path)[1])
+
+
 class Taken:
     """A set of paths in which those that meet are the same, with all the folders above them."""
 
@@ -226,6 +231,17 @@ def restored_names(members: Sequence[Member], format_suffix: str) -> dict[Member
                 names[member] = name
                 break
     return names
+
+
+def partial_names(name: str) -> Iterator[str]:
+    """``a.partial.png``, ``a.partial.2.png`` and so on, of ``a.png``: the first that is free is for
+    what could be saved of a damaged picture."""
+    stem, suffix = split_suffix(name)
+    yield partial_name(name)
+    number = 2
+    while True:
+        yield _fitting(stem, f".partial.{number}{suffix}")
+        number += 1
 
 
 def _restored_candidates(source: str, format_suffix: str) -> Iterator[str]:

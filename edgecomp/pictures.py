@@ -1,4 +1,4 @@
-"""Picture files in and out: what the codec sees of a picture, and what comes back.
+"""Picture files in: what the codec sees of a picture.
 
 Reading is Pillow's work. What the codec cannot represent without losing something that the user did
 not agree to lose (16-bit samples, CMYK, several frames) raises `UnsupportedPictureError` with the
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from edgecomp.constants import DEFAULT_MAX_PIXELS, MAX_SIDE
-from edgecomp.errors import UnsupportedPictureError
+from edgecomp.errors import EdgecompError, UnsupportedPictureError
+from edgecomp.large_picture import LargePicture
+from edgecomp.tiling import Rect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,25 +32,14 @@ PICTURE_SUFFIXES: Final = frozenset(
 )
 _HEIF_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif"})
 
-# Names of the formats that a restored picture can be written in, with their suffixes.
-OUTPUT_FORMATS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "png": ".png",
-        "jpeg": ".jpg",
-        "webp": ".webp",
-        "tiff": ".tif",
-        "bmp": ".bmp",
-        "ppm": ".ppm",
-    }
-)
-# PNG at zlib level 1: on the Kodak pictures 3 times quicker than level 6 and 9 % larger.
-_PNG_LEVEL: Final = 1
-# JPEG's own losses should not add visibly to ours.
-_JPEG_QUALITY: Final = 95
+# Above this a picture's pixels stay in Pillow's image: they would take as much again as an array.
+LARGE_PIXELS: Final = 1 << 22
+# Bytes a pixel that a picture takes while it is worked on: four or three in Pillow's image, and for
+# small ones as much again in arrays.
+_BYTES_PER_PIXEL: Final = 8
 
-_EXIF_PREFIX: Final = b"Exif\x00\x00"
-_XMP_KEY: Final = "XML:com.adobe.xmp"
-_TIFF_XMP_TAG: Final = 700
+EXIF_PREFIX: Final = b"Exif\x00\x00"
+TIFF_XMP_TAG: Final = 700
 # The TIFF tags that describe the photograph; the others describe how the file lays out its pixels.
 _TIFF_DESCRIPTIVE_TAGS: Final = frozenset(
     int(tag)
@@ -79,6 +71,54 @@ _REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "F": "floating-point samples",
     }
 )
+
+
+class PixelSource(Protocol):
+    """What is coded: a `Picture`, or a `LargePicture` whose pixels stay where Pillow has them."""
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        ...
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """All pixels: uint8 (height, width, 3); the three are equal for a grey picture."""
+        ...
+
+    @property
+    def alpha(self) -> NDArray[np.uint8] | None:
+        """uint8 (height, width), 0 transparent, or None."""
+        ...
+
+    @property
+    def grey(self) -> bool:
+        """Whether the source has one colour channel."""
+        ...
+
+    @property
+    def exif(self) -> bytes | None:
+        """From the TIFF header on, verbatim, or None."""
+        ...
+
+    @property
+    def icc(self) -> bytes | None:
+        """ICC profile, verbatim, or None."""
+        ...
+
+    @property
+    def xmp(self) -> bytes | None:
+        """XMP packet, verbatim, or None."""
+        ...
+
+    def region(self, rect: Rect) -> NDArray[np.uint8]:
+        """The pixels of a rectangle: uint8 (height, width, 3)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,35 +160,51 @@ class Picture:
         """In pixels."""
         return int(self.rgb.shape[0])
 
+    def region(self, rect: Rect) -> NDArray[np.uint8]:
+        """The pixels of a rectangle: uint8 (height, width, 3)."""
+        return self.rgb[rect.rows, rect.columns]
+
+
+def memory_for(pixels: int) -> int:
+    """Bytes that a picture of so many pixels takes while it is worked on, to within a factor."""
+    return _BYTES_PER_PIXEL * pixels
+
 
 def is_picture_name(name: str) -> bool:
     """Whether a file of that name is taken for a picture (by its suffix)."""
     return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
 
 
-def read_picture(data: bytes, *, name: str, max_pixels: int | None = DEFAULT_MAX_PIXELS) -> Picture:
-    """Decode a picture file.
+def open_picture(
+    file: BinaryIO, *, name: str, max_pixels: int | None = DEFAULT_MAX_PIXELS
+) -> Image.Image:
+    """Look into a picture file; its pixels are decoded by `load_picture`.
 
     Args:
-        data: the file's bytes.
+        file: open for reading, able to seek; it must stay open until the pixels are decoded.
         name: its name, for messages and for the choice of plug-ins.
-        max_pixels: refuse larger pictures before decoding them.
+        max_pixels: refuse larger pictures.
 
     Raises:
         UnsupportedPictureError: it cannot be decoded, or not be represented; it says why.
     """
     if os.path.splitext(name)[1].lower() in _HEIF_SUFFIXES:
         _register_heif(name)
+    with _refusals(name):
+        image = Image.open(file)
+        _check_size(image.width, image.height, max_pixels, name)
+        _check_depth(image, name)
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise UnsupportedPictureError(f"has {frames} frames", path=name)
+        return image
+
+
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            _check_size(image.width, image.height, max_pixels, name)
-            _check_depth(image, name)
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise UnsupportedPictureError(f"has {frames} frames", path=name)
-            image.load()
-            return picture_from_image(image, name=name)
-    except UnsupportedPictureError:
+        yield
+    except EdgecompError:
         raise
     except Image.DecompressionBombError:
         raise UnsupportedPictureError("too many pixels for Pillow's limit", path=name) from None
@@ -159,8 +215,33 @@ def read_picture(data: bytes, *, name: str, max_pixels: int | None = DEFAULT_MAX
         raise UnsupportedPictureError(f"cannot be decoded ({detail})", path=name) from error
 
 
-def picture_from_image(image: Image.Image, *, name: str = "image") -> Picture:
+def load_picture(image: Image.Image, *, name: str) -> PixelSource:
+    """Decode the pixels of what `open_picture` gave.
+
+    Raises:
+        UnsupportedPictureError: its pixels cannot be decoded, or not be represented.
+    """
+    with _refusals(name):
+        image.load()
+        return picture_from_image(image, name=name)
+
+
+def read_picture(
+    data: bytes, *, name: str, max_pixels: int | None = DEFAULT_MAX_PIXELS
+) -> PixelSource:
+    """Decode a picture file; see `open_picture` and `load_picture`.
+
+    Raises:
+        UnsupportedPictureError: it cannot be decoded, or not be represented; it says why.
+    """
+    image = open_picture(io.BytesIO(data), name=name, max_pixels=max_pixels)
+    return load_picture(image, name=name)
+
+
+def picture_from_image(image: Image.Image, *, name: str = "image") -> PixelSource:
     """What the codec sees of a Pillow image.
+
+    A large image is not copied: it must not be changed while the picture is in use.
 
     Raises:
         UnsupportedPictureError: the mode cannot be represented.
@@ -168,114 +249,39 @@ def picture_from_image(image: Image.Image, *, name: str = "image") -> Picture:
     # Asking for the size of arrays first: an empty image has no pixels to code.
     if image.width < 1 or image.height < 1:
         raise UnsupportedPictureError("has no pixels", path=name)
-    transparent = "transparency" in image.info
-    if image.mode in _GREY_MODES:
-        grey, target = True, "LA" if transparent else image.mode
-    elif image.mode in _COLOUR_MODES:
-        has_alpha = transparent or image.mode in {"RGBA", "PA"}
-        grey, target = False, "RGBA" if has_alpha else "RGB"
-    else:
-        reason = _REASONS.get(image.mode.split(";")[0], f"pixels of mode {image.mode}")
-        raise UnsupportedPictureError(f"has {reason}", path=name)
-    icc = image.info.get("icc_profile") or None
-    exif, xmp = _exif_of(image), _xmp_of(image)
-    pixels = np.asarray(image if image.mode == target else image.convert(target))
-    alpha: NDArray[np.uint8] | None = None
-    if target in {"LA", "RGBA"}:
-        alpha = np.ascontiguousarray(pixels[..., -1])
-        pixels = pixels[..., :-1]
-    if image.mode == "P":
-        # A grey picture saved as GIF comes as a palette of greys.
-        grey = bool((pixels == pixels[..., :1]).all())
-        if grey:
-            pixels = pixels[..., :1]
-    if grey:
-        pixels = np.repeat(pixels.reshape(image.height, image.width, 1), 3, axis=2)
-    rgb = np.ascontiguousarray(pixels)
-    return Picture(rgb=rgb, alpha=alpha, grey=grey, exif=exif, icc=icc, xmp=xmp)
+    large = LargePicture(
+        image,
+        target=_target_mode(image, name),
+        exif=_exif_of(image),
+        icc=image.info.get("icc_profile") or None,
+        xmp=_xmp_of(image),
+    )
+    if image.width * image.height > LARGE_PIXELS:
+        return large
+    return Picture(
+        rgb=large.rgb,
+        alpha=large.alpha,
+        grey=large.grey,
+        exif=large.exif,
+        icc=large.icc,
+        xmp=large.xmp,
+    )
 
 
-def image_from_picture(picture: Picture) -> Image.Image:
-    """A Pillow image (L, LA, RGB or RGBA) with the metadata in ``info``, as Pillow keeps it."""
-    colour: NDArray[np.uint8] = picture.rgb
-    if picture.grey:
-        # The rounded mean (docs/format.md, section 2.1), in integers.
-        total = colour.sum(axis=2, dtype=np.uint16)
-        colour = ((2 * total + 3) // 6).astype(np.uint8)
-    if picture.alpha is not None:
-        colour = np.dstack((colour, picture.alpha))
-    image = Image.fromarray(colour)
-    if picture.icc:
-        image.info["icc_profile"] = picture.icc
-    if picture.exif:
-        image.info["exif"] = _EXIF_PREFIX + picture.exif
-    if picture.xmp:
-        image.info["xmp"] = picture.xmp
-    return image
-
-
-def write_picture(picture: Picture, file: BinaryIO, *, format: str = "png") -> None:
-    """Write a picture file.
-
-    PNG, WebP (lossless), TIFF, BMP and PPM keep every pixel that was decoded. JPEG (quality 95,
-    4:4:4), BMP and PPM have no alpha: the picture is laid on white. BMP and PPM hold no metadata:
-    the picture is turned upright first.
-
-    Args:
-        picture: what to write.
-        file: a binary file open for writing.
-        format: a key of ``OUTPUT_FORMATS``.
+def _target_mode(image: Image.Image, name: str) -> str:
+    """L, LA, RGB or RGBA: the mode that holds what an image holds.
 
     Raises:
-        ValueError: unknown format.
-        OSError: the file cannot be written.
+        UnsupportedPictureError: none does.
     """
-    if format not in OUTPUT_FORMATS:
-        known = ", ".join(OUTPUT_FORMATS)
-        raise ValueError(f"unknown picture format {format!r}; known: {known}")
-    image = image_from_picture(picture)
-    if format in {"jpeg", "bmp", "ppm"} and picture.alpha is not None:
-        backdrop = Image.new("L" if picture.grey else "RGB", image.size, "white")
-        backdrop.paste(image.convert(backdrop.mode), mask=image.getchannel("A"))
-        backdrop.info.update(image.info)
-        image = backdrop
-    if format in {"bmp", "ppm"}:
-        image = ImageOps.exif_transpose(image)
-    image.save(file, **_save_options(picture, format))
-
-
-def _save_options(picture: Picture, format: str) -> dict[str, Any]:
-    options: dict[str, Any] = {"format": format}
-    if picture.icc and format not in {"bmp", "ppm"}:
-        options["icc_profile"] = picture.icc
-    exif = _EXIF_PREFIX + picture.exif if picture.exif else None
-    if format == "png":
-        options["compress_level"] = _PNG_LEVEL
-        if exif:
-            options["exif"] = exif
-        if picture.xmp:
-            text = PngImagePlugin.PngInfo()
-            text.add_itxt(_XMP_KEY, picture.xmp.decode("utf-8", "replace"))
-            options["pnginfo"] = text
-    elif format in {"jpeg", "webp"}:
-        options |= {"quality": _JPEG_QUALITY, "subsampling": 0}
-        if format == "webp":
-            options = options | {"lossless": True, "quality": 50, "exact": True}
-            del options["subsampling"]
-        if exif:
-            options["exif"] = exif
-        if picture.xmp:
-            options["xmp"] = picture.xmp
-    elif format == "tiff":
-        options["compression"] = "tiff_adobe_deflate"
-        tags = Image.Exif()
-        if exif:
-            tags.load(exif)
-        if picture.xmp:
-            tags[_TIFF_XMP_TAG] = picture.xmp
-        if len(tags):
-            options["exif"] = tags
-    return options
+    transparent = "transparency" in image.info
+    if image.mode in _GREY_MODES:
+        return "LA" if transparent else image.mode
+    if image.mode in _COLOUR_MODES:
+        has_alpha = transparent or image.mode in {"RGBA", "PA"}
+        return "RGBA" if has_alpha else "RGB"
+    reason = _REASONS.get(image.mode.split(";")[0], f"pixels of mode {image.mode}")
+    raise UnsupportedPictureError(f"has {reason}", path=name)
 
 
 def _register_heif(name: str) -> None:
@@ -318,7 +324,7 @@ def _check_depth(image: Image.Image, name: str) -> None:
 def _exif_of(image: Image.Image) -> bytes | None:
     raw = image.info.get("exif")
     if isinstance(raw, bytes) and raw:
-        return raw.removeprefix(_EXIF_PREFIX) or None
+        return raw.removeprefix(EXIF_PREFIX) or None
     if image.format != "TIFF":
         return None
     # A TIFF file's own tags are its EXIF; those of the pixel layout would be wrong elsewhere.
@@ -326,7 +332,7 @@ def _exif_of(image: Image.Image) -> bytes | None:
     for tag in list(tags):
         if tag not in _TIFF_DESCRIPTIVE_TAGS:
             del tags[tag]
-    return tags.tobytes().removeprefix(_EXIF_PREFIX) if len(tags) else None
+    return tags.tobytes().removeprefix(EXIF_PREFIX) if len(tags) else None
 
 
 def _xmp_of(image: Image.Image) -> bytes | None:

@@ -16,12 +16,15 @@ from edgecomp.codestream import Origin
 from edgecomp.errors import CorruptDataError, UnsupportedPictureError, UsageError
 from edgecomp.names import Taken, member_names, name_check
 from edgecomp.output import reason_of
-from edgecomp.pictures import is_picture_name, read_picture
+from edgecomp.pictures import is_picture_name, load_picture, memory_for, open_picture
+from edgecomp.pipeline import Budget
 from edgecomp.scan import Entry
 from edgecomp.verbatim import SMALL_BYTES, Packed, pack
 
-# A file that calls itself a picture is read whole only up to this size.
+# A larger file is kept as it is, whatever it calls itself.
 _MAX_PICTURE_BYTES: Final = 1 << 29
+# Up to this size a picture's file is in memory while it is decoded.
+_HELD_BYTES: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,17 @@ class Preparer:
     Args:
         codec: for pictures; None if there are none.
         max_pixels: larger pictures are kept as they are; None for no limit.
+        budget: memory that pictures side by side may take.
+        threads: that a picture may use which leaves no room for another.
     """
 
-    def __init__(self, codec: Codec | None, max_pixels: int | None) -> None:
+    def __init__(
+        self, codec: Codec | None, max_pixels: int | None, *, budget: Budget, threads: int
+    ) -> None:
         self._codec = codec
         self._max_pixels = max_pixels
+        self._budget = budget
+        self._threads = threads
 
     def prepare(self, job: Job) -> Ready:
         """Do all that can be done for a member before its turn to be written."""
@@ -133,43 +142,61 @@ class Preparer:
                     size=status.st_size,
                     mtime_ns=mtime_ns,
                 )
+            if picture:
+                # A large file is read as it is decoded, others at once.
+                if status.st_size <= _HELD_BYTES:
+                    with file:
+                        file = io.BytesIO(file.read(status.st_size))
+                return self._prepare_picture(job, file, mtime_ns)
             with file:
                 data = file.read(status.st_size)
         except BaseException:
             file.close()
             raise
-        if picture:
-            return self._prepare_picture(job, data, mtime_ns)
         return Ready(job, packed=pack(data), size=len(data), mtime_ns=mtime_ns)
 
-    def _prepare_picture(self, job: Job, data: bytes, mtime_ns: int) -> Ready:
-        assert self._codec is not None
-        try:
-            picture = read_picture(data, name=job.source, max_pixels=self._max_pixels)
-        except UnsupportedPictureError as error:
-            return _keep(job, data, mtime_ns, error.message)
+    def _prepare_picture(self, job: Job, file: BinaryIO, mtime_ns: int) -> Ready:
+        """Code a picture, or see why not; what is not coded is read again from the file."""
+        codec = self._codec
+        assert codec is not None
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
         origin = Origin(job.suffix, mtime_ns, name_check(job.source))
-        codestream = self._codec.encode(picture, origin=origin)
-        if len(codestream) > len(data):
+        try:
+            image = open_picture(file, name=job.source, max_pixels=self._max_pixels)
+            pixels = image.width * image.height
+            with self._budget.hold(memory_for(pixels)):
+                alone = 2 * memory_for(pixels) > self._budget.limit
+                picture = load_picture(image, name=job.source)
+                codestream = codec.encode(
+                    picture, origin=origin, threads=self._threads if alone else None
+                )
+                del picture, image
+        except UnsupportedPictureError as error:
+            return _keep(job, file, size, mtime_ns, error.message)
+        if len(codestream) > size:
             return _keep(
-                job, data, mtime_ns, f"would grow from {len(data)} to {len(codestream)} bytes"
+                job, file, size, mtime_ns, f"would grow from {size} to {len(codestream)} bytes"
             )
+        file.close()
         return Ready(
             job,
             kind="picture",
             codestream=codestream,
-            size=len(data),
+            size=size,
             mtime_ns=mtime_ns,
-            pixels=picture.width * picture.height,
+            pixels=pixels,
         )
 
 
-def _keep(job: Job, data: bytes, mtime_ns: int, reason: str) -> Ready:
+def _keep(job: Job, file: BinaryIO, size: int, mtime_ns: int, reason: str) -> Ready:
     """A picture as it is."""
-    ready = Ready(job, kind="verbatim-picture", verbatim=reason, size=len(data), mtime_ns=mtime_ns)
-    if len(data) > SMALL_BYTES:
-        return replace(ready, stream=io.BytesIO(data))
-    return replace(ready, packed=pack(data))
+    file.seek(0)
+    ready = Ready(job, kind="verbatim-picture", verbatim=reason, size=size, mtime_ns=mtime_ns)
+    if size > SMALL_BYTES:
+        return replace(ready, stream=file)
+    with file:
+        return replace(ready, packed=pack(file.read(size)))
 
 
 def _open(entry: Entry) -> BinaryIO:

@@ -6,21 +6,34 @@ import io
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from edgecomp.codec import Codec, CodecCache
 from edgecomp.codestream import Origin, parse
 from edgecomp.constants import CODESTREAM_SUFFIX, DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from edgecomp.errors import EdgecompError, OutputError, SourceError, UsageError
-from edgecomp.names import MAX_SUFFIX_BYTES, Note, name_check, printable, split_suffix
+from edgecomp.machine import usable_cpus
+from edgecomp.names import (
+    MAX_SUFFIX_BYTES,
+    Note,
+    name_check,
+    partial_name,
+    printable,
+    split_suffix,
+)
 from edgecomp.output import OutputFile, cannot_write, check_output, reason_of
-from edgecomp.pictures import OUTPUT_FORMATS, read_picture, write_picture
-from edgecomp.pipeline import Progress, Silent, usable_cpus
+from edgecomp.picture_writer import OUTPUT_FORMATS, write_image
+from edgecomp.pictures import load_picture, open_picture
+from edgecomp.pipeline import Progress, Silent
+from edgecomp.restore import Tolerance, restore
 from edgecomp.summary import CompressSummary, DecompressSummary
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 StrPath = str | os.PathLike[str]
-DAMAGED_METADATA = "restored, but without its EXIF or XMP data, which are damaged"
 _STANDARD_INPUT = "standard input"
 _STANDARD_OUTPUT = "standard output"
 
@@ -65,11 +78,15 @@ def compress_picture(
     if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
         raise UsageError("a folder, not a picture", path=printable(os.fspath(source)))
     shown, target = _target(source, output, CODESTREAM_SUFFIX, force)
-    name, data, mtime_ns = _read(source)
+    name, file, mtime_ns = _open(source)
     hears = progress or Silent()
-    hears.start(1, len(data))
-    try:
-        picture = read_picture(data, name=name, max_pixels=max_pixels)
+    with file, ExitStack() as stack:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        hears.start(1, size)
+        stack.callback(hears.finish)
+        image = open_picture(file, name=name, max_pixels=max_pixels)
+        picture = load_picture(image, name=name)
         codestream = b""
         if not dry_run:
             codec = Codec.load(
@@ -83,17 +100,15 @@ def compress_picture(
             origin = None if mtime_ns is None else _origin(name, mtime_ns)
             codestream = codec.encode(picture, origin=origin)
             if verify:
-                codec.decode_symbols(parse(codestream, max_pixels=None))
+                codec.check_symbols(parse(codestream, max_pixels=None))
             _write(target, codestream, force=force)
-        hears.advance(name, len(data))
-    finally:
-        hears.finish()
+        hears.advance(name, size)
     pixels = picture.width * picture.height
     return CompressSummary(
         archive=shown,
         images=1,
         files=1,
-        bytes_in=len(data),
+        bytes_in=size,
         bytes_out=len(codestream),
         pixels=pixels,
         bpp=8 * len(codestream) / pixels,
@@ -110,6 +125,7 @@ def decompress_picture(
     precision: str = "auto",
     threads: int | None = None,
     format: str | None = None,
+    salvage: bool = False,
     force: bool = False,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
@@ -125,6 +141,7 @@ def decompress_picture(
         threads: that the network may use; None for the processors that may be used.
         format: a key of ``pictures.OUTPUT_FORMATS``; None for what the output's suffix says,
             or PNG.
+        salvage: restore what is whole of a damaged picture, as ``x.partial.png``.
         force: replace an existing output.
         max_pixels: refuse larger pictures; None for no limit.
         progress: hears how it goes.
@@ -140,8 +157,10 @@ def decompress_picture(
     chosen = format or _format_of(output)
     if chosen not in OUTPUT_FORMATS:
         raise UsageError(f"unknown picture format {chosen!r}; known: {', '.join(OUTPUT_FORMATS)}")
-    shown, target = _target(source, output, OUTPUT_FORMATS[chosen], force)
-    name, data, _ = _read(source)
+    shown, target = _target(source, output, OUTPUT_FORMATS[chosen], force or salvage)
+    name, file, _ = _open(source)
+    with file:
+        data = file.read()
     hears = progress or Silent()
     hears.start(1, len(data))
     try:
@@ -153,18 +172,21 @@ def decompress_picture(
                 precision=precision,
                 threads=threads or usable_cpus(),
             )
-            lost = stream.damaged_metadata()
-            picture = codecs.for_stream(stream).decode(stream, leave_out=lost)
+            # Standard output has no name that could tell that something is missing.
+            tolerate: Tolerance = "tiles" if salvage and isinstance(target, Path) else "metadata"
+            restored = restore(codecs.for_stream(stream), stream, tolerate=tolerate)
         except EdgecompError as error:
             error.path = error.path or name
             raise
-        encoded = io.BytesIO()
-        try:
-            write_picture(picture, encoded, format=chosen)
-        except (OSError, ValueError) as error:
-            raise OutputError(f"cannot be written as {chosen}: {error}", path=shown) from error
+        if isinstance(target, Path) and salvage:
+            if restored.is_partial:
+                target = Path(partial_name(str(target)))
+                shown = printable(str(target))
+            check_output(target, replace=force)
         mtime_ns = stream.origin.mtime_ns if stream.origin else None
-        _write(target, encoded.getbuffer(), force=force, mtime_ns=mtime_ns)
+        bytes_out = _write_image(
+            target, restored.image, chosen, shown=shown, force=force, mtime_ns=mtime_ns
+        )
         hears.advance(name, len(data))
     finally:
         hears.finish()
@@ -174,10 +196,10 @@ def decompress_picture(
         images=1,
         files=1,
         bytes_in=len(data),
-        bytes_out=len(encoded.getbuffer()),
+        bytes_out=bytes_out,
         pixels=stream.width * stream.height,
         seconds=time.monotonic() - started,
-        damaged=(Note(name, DAMAGED_METADATA),) if lost else (),
+        damaged=() if restored.damage is None else (Note(name, restored.damage),),
     )
 
 
@@ -198,21 +220,25 @@ def _format_of(output: StrPath | BinaryIO | None) -> str:
     return "png"
 
 
-def _read(source: StrPath | bytes | BinaryIO) -> tuple[str, bytes, int | None]:
-    """Name, bytes and modification time (ns; None for a stream) of the input."""
+def _open(source: StrPath | bytes | BinaryIO) -> tuple[str, BinaryIO, int | None]:
+    """Name, file and modification time (ns; None for a stream) of the input; the file can seek."""
     if isinstance(source, bytes):
-        return _STANDARD_INPUT, source, None
-    if not isinstance(source, (str, os.PathLike)):
-        try:
-            return _STANDARD_INPUT, source.read(), None
-        except OSError as error:
-            raise SourceError(
-                f"cannot be read: {reason_of(error)}", path=_STANDARD_INPUT
-            ) from error
-    name = printable(os.fspath(source))
+        return _STANDARD_INPUT, io.BytesIO(source), None
+    name = _STANDARD_INPUT
     try:
-        with open(source, "rb") as file:
-            return name, file.read(), os.fstat(file.fileno()).st_mtime_ns
+        if not isinstance(source, (str, os.PathLike)):
+            return name, io.BytesIO(source.read()), None
+        name = printable(os.fspath(source))
+        file = open(source, "rb")
+        try:
+            mtime_ns = os.fstat(file.fileno()).st_mtime_ns
+            if file.seekable():
+                return name, file, mtime_ns
+            with file:  # a pipe
+                return name, io.BytesIO(file.read()), mtime_ns
+        except BaseException:
+            file.close()
+            raise
     except FileNotFoundError:
         raise SourceError("no such file", path=name) from None
     except OSError as error:
@@ -237,19 +263,11 @@ def _target(
     return _STANDARD_OUTPUT, output
 
 
-def _write(
-    target: Path | BinaryIO,
-    data: bytes | memoryview,
-    *,
-    force: bool,
-    mtime_ns: int | None = None,
-) -> None:
+def _write(target: Path | BinaryIO, data: bytes | memoryview, *, force: bool) -> None:
     """Write the output, whole or not at all where it has a name."""
     if isinstance(target, Path):
         with OutputFile(target, force=force) as out:
             out.file.write(data)
-            if mtime_ns is not None:
-                out.set_mtime(mtime_ns)
         return
     try:
         target.write(data)
@@ -258,3 +276,34 @@ def _write(
         raise  # whoever reads has had enough: no error of the output's
     except OSError as error:
         raise cannot_write(_STANDARD_OUTPUT, error) from error
+
+
+def _write_image(
+    target: Path | BinaryIO,
+    image: Image,
+    format: str,
+    *,
+    shown: str,
+    force: bool,
+    mtime_ns: int | None,
+) -> int:
+    """Write the output as `_write` does; its bytes."""
+
+    def encode(file: BinaryIO) -> None:
+        try:
+            write_image(image, file, format=format)
+        except (OSError, ValueError) as error:
+            # Pillow's: a target that cannot be written raises an OutputError of its own.
+            raise OutputError(f"cannot be written as {format}: {error}", path=shown) from error
+
+    if isinstance(target, Path):
+        with OutputFile(target, force=force) as out:
+            encode(out.file)
+            if mtime_ns is not None:
+                out.set_mtime(mtime_ns)
+            return out.size()
+    encoded = io.BytesIO()
+    encode(encoded)
+    data = encoded.getbuffer()
+    _write(target, data, force=force)
+    return len(data)

@@ -67,6 +67,7 @@ def facts(config: CvprConfig, weights: Weights) -> Facts:
         zero=int(np.sum(thresholds(weights[CENTRES]) < 0)),
         scales=tuple(float(centre) for centre in weights[CENTRES]),
         importance_map=config.importance_map,
+        halo={part: cvpr.halo(config, part) for part in PARTS},
         parameters=parameters,
         multiply_adds_per_pixel={part: round(cvpr.products(config, part), 1) for part in PARTS},
     )

@@ -61,6 +61,7 @@ def facts(config: EdgeConfig) -> Facts:
         zero=ZERO,
         scales=(1.0,),
         importance_map=False,
+        halo={part: trunk_halo(sizes[0]) for part, sizes in trunks.items()},
         parameters={part: trunk_parameters(*sizes) for part, sizes in trunks.items()},
         multiply_adds_per_pixel={
             part: round(trunk_products(*sizes) / area, 1) for part, sizes in trunks.items()
@@ -73,6 +74,11 @@ def trunk_parameters(trunk: Trunk, first: int, last: int, gates: int) -> int:
     convolution is used once a position, so without the biases this is also the multiply-adds."""
     biases = trunk.width * (1 + len(trunk.blocks)) + sum(a + b for a, b in trunk.blocks)
     return trunk_products(trunk, first, last, gates) + biases + 2 * last + gates
+
+
+def trunk_halo(trunk: Trunk) -> int:
+    """Positions to each side that a result of the trunk depends on: every block has one 3x3."""
+    return trunk.head // 2 + trunk.tail // 2 + len(trunk.blocks)
 
 
 def trunk_products(trunk: Trunk, first: int, last: int, gates: int) -> int:

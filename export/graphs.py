@@ -24,7 +24,7 @@ Weights = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Facts:
-    """What the manifest says of a model; the last two by part, "encoder" and "decoder"."""
+    """What the manifest says of a model; the last three by part, "encoder" and "decoder"."""
 
     stride: int
     channels: int
@@ -32,6 +32,7 @@ class Facts:
     zero: int
     scales: tuple[float, ...]  # values that the symbols stand for: one each, or one step for all
     importance_map: bool
+    halo: dict[str, int]  # latent positions around its own that a result depends on, each side
     parameters: dict[str, int]
     multiply_adds_per_pixel: dict[str, float]
 

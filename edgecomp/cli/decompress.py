@@ -46,7 +46,7 @@ _OTHER_SUFFIXES = {".jpeg": "jpeg", ".tiff": "tiff"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``edgecomp decompress``."""
-    from edgecomp.pictures import OUTPUT_FORMATS
+    from edgecomp.picture_writer import OUTPUT_FORMATS
 
     parser.add_argument(
         "source",
@@ -74,6 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=pattern,
         metavar="GLOB",
         help="only what matches by its name in the archive (in quotes; may be repeated)",
+    )
+    parser.add_argument(
+        "--salvage",
+        action="store_true",
+        help="restore what is whole of damaged pictures, as NAME.partial.png, with lost tiles grey",
     )
     parser.add_argument("--force", action="store_true", help="replace files that are there already")
     add_codec(parser)
@@ -106,6 +111,7 @@ def _archive(arguments: argparse.Namespace, console: Console) -> DecompressSumma
                 arguments.output,
                 format=arguments.format or _DEFAULT_FORMAT,
                 only=tuple(arguments.only),
+                salvage=arguments.salvage,
                 force=arguments.force,
                 progress=progress,
                 **codec_options(arguments),
@@ -117,7 +123,7 @@ def _archive(arguments: argparse.Namespace, console: Console) -> DecompressSumma
 
 def _picture(arguments: argparse.Namespace, console: Console) -> DecompressSummary:
     from edgecomp.decompress import decompress_picture
-    from edgecomp.pictures import OUTPUT_FORMATS
+    from edgecomp.picture_writer import OUTPUT_FORMATS
 
     if arguments.only:
         raise UsageError("--only chooses from an archive; this is one picture")
@@ -133,6 +139,7 @@ def _picture(arguments: argparse.Namespace, console: Console) -> DecompressSumma
             standard_input() if source == STANDARD_STREAM else source,
             standard_output() if to_stdout else output,
             format=format,
+            salvage=arguments.salvage,
             force=arguments.force,
             progress=progress,
             **codec_options(arguments),
@@ -147,7 +154,7 @@ def _format_name(text: str) -> str:
 
 def _format_of(output: str | None, asked: str | None) -> str:
     """The format to write one picture in: what was asked for, else what its name says."""
-    from edgecomp.pictures import OUTPUT_FORMATS
+    from edgecomp.picture_writer import OUTPUT_FORMATS
 
     if output is None or os.path.isdir(output):
         return asked or _DEFAULT_FORMAT

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgecomp._version import VERSION
-from edgecomp.pipeline import usable_cpus
+from edgecomp.machine import usable_cpus
 
 _PACKAGES = ("onnxruntime", "numpy", "pillow", "pillow-heif", "pillow-jxl-plugin")
 

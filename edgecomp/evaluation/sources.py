@@ -17,7 +17,7 @@ from edgecomp.constants import DEFAULT_MAX_PIXELS
 from edgecomp.errors import SourceError, UnsupportedPictureError
 from edgecomp.names import Note, printable
 from edgecomp.output import reason_of
-from edgecomp.pictures import PICTURE_SUFFIXES, Picture, read_picture
+from edgecomp.pictures import PICTURE_SUFFIXES, PixelSource, read_picture
 from edgecomp.scan import scan
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _source(path: Path, relative: str, name: str, scratch: Path, max_pixels: int
     )
 
 
-def _is_plain_png(data: bytes, picture: Picture) -> bool:
+def _is_plain_png(data: bytes, picture: PixelSource) -> bool:
     kept = (picture.alpha, picture.exif, picture.icc, picture.xmp)
     if picture.grey or any(part is not None for part in kept):
         return False

@@ -275,6 +275,17 @@ def products(config: CvprConfig, part: str) -> float:
     )
 
 
+def halo(config: CvprConfig, part: str) -> int:
+    """Positions of the bottleneck's grid, to each side of its own, that a result of "encoder" or
+    "decoder" depends on. Kernels of 5 are at home where the side of a picture is halved."""
+    pixels = 0.0
+    for layer in layers_of(config, part):
+        step = layer.grid**0.5  # pixels a position, where the kernel is applied
+        reach = 1 if layer.up or layer.size == 3 else (layer.size // 2) / 2
+        pixels += step * reach
+    return -int(-pixels // config.stride)
+
+
 def fold(config: CvprConfig, weights: Weights) -> tuple[CvprConfig, Weights]:
     """Config and weights of the equal network without batch norm or transposed convolutions.
 
