@@ -129,17 +129,19 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make what is asked for; 1 if it cannot be."""
+    """Make what is asked for and print its width and height; 1 if it cannot be."""
     arguments = _parse(argv)
     outputs: Iterable[Path] = arguments.output
     try:
         if arguments.pictures is not None:
             for folder in outputs:
                 fill(folder, arguments.pictures)
+            print(WIDTH, HEIGHT)
             return 0
         picture = mosaic(*sides(arguments.megapixels))
         for path in outputs:
             save(picture, path)
+        print(*picture.size)
     except (OSError, ValueError) as error:
         print(f"example_pictures: {error}", file=sys.stderr)
         return 1
