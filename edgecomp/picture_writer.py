@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
-from edgecomp.pictures import EXIF_PREFIX, TIFF_XMP_TAG, Picture
+from edgecomp.pictures import EXIF_PREFIX, TIFF_XMP_TAG, PixelSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ _JPEG_QUALITY: Final = 95
 _XMP_KEY: Final = "XML:com.adobe.xmp"
 
 
-def image_from_picture(picture: Picture) -> Image.Image:
+def image_from_picture(picture: PixelSource) -> Image.Image:
     """A Pillow image (L, LA, RGB or RGBA) with the metadata in ``info``, as Pillow keeps it."""
     image = Image.fromarray(colours_of(picture.rgb, grey=picture.grey))
     if picture.alpha is not None:
@@ -67,7 +67,7 @@ def add_metadata(
         image.info["xmp"] = xmp
 
 
-def write_picture(picture: Picture, file: BinaryIO, *, format: str = "png") -> None:
+def write_picture(picture: PixelSource, file: BinaryIO, *, format: str = "png") -> None:
     """Write a picture file; see `write_image`."""
     write_image(image_from_picture(picture), file, format=format)
 

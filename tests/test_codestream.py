@@ -32,7 +32,8 @@ def codestreams(draw: st.DrawFn) -> Codestream:
     width, height = draw(st.integers(1, 60)), draw(st.integers(1, 60))
     tile = draw(st.none() | st.sampled_from([8, 24, 64]))
     count = 1 if tile is None else -(-width // tile) * -(-height // tile)
-    tiles = tuple(Tile.of(draw(st.binary(max_size=20))) for _ in range(count))
+    hashes = st.binary(min_size=4, max_size=4) if tile and draw(st.booleans()) else st.none()
+    tiles = tuple(Tile.of(draw(st.binary(max_size=20)), draw(hashes)) for _ in range(count))
     kinds = draw(st.lists(st.sampled_from([0x02, 0x81, 0x82, 0xF0]), unique=True))
     sections = [Section.of(kind, draw(st.binary(max_size=300))) for kind in kinds]
     if draw(st.booleans()):
@@ -70,6 +71,7 @@ def _fields(stream: Codestream) -> dict[str, Any]:
     fields["model_id"] = stream.model_id.hex()
     fields["symbol_hash"] = stream.symbol_hash.hex()
     fields["tiles"] = [tile.payload.hex() for tile in stream.tiles]
+    fields["tile_hashes"] = [(tile.symbol_hash or b"").hex() for tile in stream.tiles]
     fields["sections"] = {str(s.kind): s.data().hex() for s in stream.sections}
     if stream.origin is not None:
         fields["suffix"] = stream.origin.suffix

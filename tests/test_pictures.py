@@ -13,14 +13,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from edgecomp.errors import UnsupportedPictureError
-from edgecomp.pictures import (
-    OUTPUT_FORMATS,
-    Picture,
-    image_from_picture,
-    is_picture_name,
-    read_picture,
-    write_picture,
-)
+from edgecomp.picture_writer import OUTPUT_FORMATS, image_from_picture, write_picture
+from edgecomp.pictures import Picture, is_picture_name, read_picture
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
 ICC = b"not a real profile, carried as it is " * 4

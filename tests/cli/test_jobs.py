@@ -334,7 +334,9 @@ def test_every_option_reaches_the_package(
     }
     seen.clear()
     monkeypatch.setattr(edgecomp.decompress, "decompress_folder", note)
-    words = "x.ecz -o out --format bmp --only a --only b --threads 1 --precision int8 --force"
+    words = (
+        "x.ecz -o out --format bmp --only a --only b --threads 1 --precision int8 --force --salvage"
+    )
     assert line("decompress", *words.split(), model=False)[0] == 130
     assert seen == {
         "places": ("x.ecz", "out"),
@@ -344,6 +346,7 @@ def test_every_option_reaches_the_package(
         "precision": "int8",
         "backend": "onnx",
         "max_pixels": 256_000_000,
+        "salvage": True,
         "force": True,
         "model": None,
         "progress": None,

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecomp.codec import Codec, symbol_hash
+from edgecomp.codec import Codec
 from edgecomp.codestream import parse
 from edgecomp.models import load_model
 from edgecomp.pictures import Picture
+from edgecomp.symbol_hash import symbol_hash
 
 from .conftest import Command
 from .test_cvpr_export import FULL, write_run

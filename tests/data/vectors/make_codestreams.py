@@ -5,6 +5,7 @@ python tests/data/vectors/make_codestreams.py > tests/data/vectors/codestream.js
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import zlib
@@ -41,6 +42,7 @@ def picture(
     flags: int = 0,
     optional: int = 0,
     coder_gain: int = 0x01,
+    digest: bytes = HASH,
     size: bytes = varint(3) + varint(200),
     origin: bytes = b"",
     tiles: bytes | None = None,
@@ -50,7 +52,7 @@ def picture(
 ) -> bytes:
     if tiles is None:
         tiles = varint(len(payload)) + crc(payload)
-    fields = bytes([flags, optional]) + MODEL + bytes([coder_gain]) + HASH + size
+    fields = bytes([flags, optional]) + MODEL + bytes([coder_gain]) + digest + size
     return header(fields + origin + tiles + sections, **keywords) + payload + tail
 
 
@@ -95,6 +97,26 @@ good = {
         ),
         {"tile_width": 8, "tile_height": 128, "tiles": ["6162", "63"]},
     ),
+    "tile-hashes": (
+        picture(
+            b"abc",
+            flags=0x12,
+            digest=hashlib.sha256(b"ABCDWXYZ").digest()[:4],
+            tiles=varint(8)
+            + varint(128)
+            + varint(2)
+            + crc(b"ab")
+            + b"ABCD"
+            + varint(1)
+            + crc(b"c")
+            + b"WXYZ",
+        ),
+        {
+            "tiles": ["6162", "63"],
+            "tile_hashes": [b"ABCD".hex(), b"WXYZ".hex()],
+            "symbol_hash": hashlib.sha256(b"ABCDWXYZ").digest()[:4].hex(),
+        },
+    ),
     "exif": (
         picture(flags=4, sections=varint(1) + EXIF_ENTRY, tail=EXIF),
         {"sections": {"129": EXIF.hex()}},
@@ -128,6 +150,14 @@ bad = {
     "tile-width-zero": (picture(flags=2, tiles=varint(0) + varint(8)), "CorruptDataError"),
     "grid-absurd": (
         picture(flags=2, size=varint(16000) + varint(16000), tiles=varint(1) + varint(1)),
+        "CorruptDataError",
+    ),
+    "tile-hashes-without-tiles": (
+        picture(flags=0x10, tiles=varint(3) + crc(b"\x00\x01\x02") + b"ABCD"),
+        "CorruptDataError",
+    ),
+    "tile-hashes-cut-short": (
+        picture(b"a", flags=0x12, tiles=varint(8) + varint(256) + varint(1) + crc(b"a") + b"AB"),
         "CorruptDataError",
     ),
     "section-twice": (
