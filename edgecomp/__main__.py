@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from edgecomp.cli import main
+from edgecomp.cli.process import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

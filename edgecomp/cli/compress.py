@@ -146,7 +146,7 @@ def _archive(arguments: argparse.Namespace, console: Console) -> CompressSummary
 
 
 def _picture(arguments: argparse.Namespace, console: Console) -> CompressSummary:
-    from edgecomp.compress import compress_picture
+    from edgecomp.single import compress_picture  # all that one picture needs
 
     (source,) = arguments.sources
     output = within_folder(arguments.output, default_name(source, CODESTREAM_SUFFIX))

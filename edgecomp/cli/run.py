@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from edgecomp.cli.libraries import quiet_libraries
 from edgecomp.cli.printing import Console, abandon
 from edgecomp.cli.signals import Terminated, stop_signals
-from edgecomp.errors import EdgecompError, ExitCode
+from edgecomp.errors import EdgecompError, ExitCode, OutputError
 
 _FORCE = re.compile(r"(?<!-)\bforce overwrites")
 _NO_MEMORY = "not enough memory; fewer threads need less (--threads 1), and so do smaller pictures"
@@ -28,7 +28,10 @@ def run(argv: Sequence[str] | None = None) -> int:
             console.close()
         except (Exception, KeyboardInterrupt) as problem:
             code = _report(stopped.by or problem, console)
-            console.close()
+            try:
+                console.close()
+            except OutputError as lost:
+                console.error(str(lost))
     return code
 
 
@@ -88,7 +91,10 @@ def _report(problem: BaseException, console: Console) -> ExitCode:
     if console.json:
         told = problem.message if isinstance(problem, EdgecompError) else message
         told = _for_command_line(told)
-        console.document({"error": told, "path": path, "exit_code": int(code)})
+        try:
+            console.document({"error": told, "path": path, "exit_code": int(code)})
+        except OutputError as lost:
+            console.error(str(lost))
     return code
 
 

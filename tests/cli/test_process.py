@@ -233,6 +233,25 @@ def test_standard_output_on_a_full_disk(process: Run, tmp_path: Path) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+def test_an_error_document_on_a_full_disk(tmp_path: Path) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    for environment in (ENVIRONMENT, {**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [*COMMAND, "list", "none.ecz", "--json"],
+                cwd=tmp_path,
+                env=environment,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                timeout=60,
+            )
+        assert done.returncode == 1
+        first, second = done.stderr.splitlines()
+        assert first == b"edgecomp: error: none.ecz: no such file"
+        assert second.startswith(b"edgecomp: error: standard output: No space left")
+
+
 def test_help_is_quick_and_commands_import_no_training_packages(
     process: Run, folder: Path, tiny: Path
 ) -> None:
@@ -264,3 +283,83 @@ def test_a_terminal_without_unicode_gets_escapes(process: Run, folder: Path, tin
     done = process(*words, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert rb"\u0436\u0443\u043a.jpg" in done.stderr
+
+
+def _program(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What a process does that runs `program` after some code."""
+    return subprocess.run(
+        [sys.executable, "-c", f"{_PROGRAM}{code}\n{_RUN}", "--version"],
+        env={**_UNSET, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+_UNSET = {name: value for name, value in ENVIRONMENT.items() if name != "OPENBLAS_NUM_THREADS"}
+_PROGRAM = "import atexit, os, sys, threading, time\nfrom edgecomp.cli.process import program\n"
+_RUN = """
+try:
+    program()
+except SystemExit as end:
+    print("SystemExit", end.code)
+"""
+
+
+def test_the_process_ends_without_being_taken_apart(process: Run) -> None:
+    done = _program("atexit.register(print, 'at exit')")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1:] == ["at exit"]
+    assert process("nonsense").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "watching",
+    [
+        "sys.setprofile(lambda *_: None)",
+        "sys.settrace(lambda *_: None)",
+        "threading.Thread(target=lambda: (time.sleep(0.3), print('worked on'))).start()",
+    ],
+)
+def test_where_somebody_watches_or_works_python_ends_in_its_own_way(watching: str) -> None:
+    done = _program(watching)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "SystemExit 0\n" in done.stdout
+    assert ("worked on" in done.stdout) == ("worked on" in watching)
+
+
+def test_last_words_that_nobody_hears_are_no_error() -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here")
+    # Registered last is called first: what is printed after it finds the disk full.
+    code = """
+atexit.register(print, "never seen")
+atexit.register(lambda: os.dup2(os.open("/dev/full", os.O_WRONLY), 1))
+"""
+    done = _program(code, PYTHONUNBUFFERED="")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_matrix_threads_are_not_started_but_a_setting_is_kept() -> None:
+    code = "atexit.register(lambda: print(os.environ['OPENBLAS_NUM_THREADS']))"
+    assert _program(code).stdout.splitlines()[1:] == ["1"]
+    assert _program(code, OPENBLAS_NUM_THREADS="7").stdout.splitlines()[1:] == ["7"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads cannot be counted here")
+def test_one_thread_is_one(folder: Path) -> None:
+    """One that works, that is: the main one waits for it and writes what it has made."""
+    command = [*COMMAND, "compress", str(folder), "-q", "A", "--threads", "1", "--verify"]
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, env=_UNSET, stdout=subprocess.DEVNULL)
+    tasks, most = Path(f"/proc/{process.pid}/task"), 0
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        most = max(most, len(os.listdir(tasks)))
+    seconds = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert most == 2
+    assert usage.ru_utime + usage.ru_stime <= 1.05 * seconds + 0.02
