@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import in_parts_as_whole
 from PIL import Image
 
 from .conftest import ROOT, Command, environment
@@ -339,6 +340,19 @@ def test_manifest(model: Path) -> None:
         used = {widened.get(name, name) for name in used}
         sizes = [np.prod(t.dims) for t in graph.initializer if t.name in used]
         assert sum(sizes) == record["parameters"][part]
+
+
+def test_the_halo_holds_what_the_networks_see(model: Path) -> None:
+    assert in_parts_as_whole(model, "int8") == (True, True)
+
+
+def test_the_halo_of_the_papers_network() -> None:
+    from export.networks import cvpr
+
+    # Five groups of three blocks and one more, two 3x3 convolutions each on the grid of four
+    # pixels: 128 pixels. The others see 14 more, both ways.
+    config = cvpr.CvprConfig()
+    assert [cvpr.halo(config, part) for part in ("encoder", "decoder")] == [18, 18]
 
 
 @pytest.mark.parametrize(

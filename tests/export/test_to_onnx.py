@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import in_parts_as_whole
 
 from .conftest import ROOT, Command, environment
 
@@ -128,6 +129,10 @@ def test_manifest(exported: Path) -> None:
     assert files == {*listed, "model.json"}
     for name, sha256 in listed.items():
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == sha256
+
+
+def test_the_halo_holds_what_the_networks_see(exported: Path) -> None:
+    assert in_parts_as_whole(exported, "int8") == (True, True)
 
 
 def test_parameter_count(exported: Path) -> None:
