@@ -233,3 +233,20 @@ def test_a_lost_rectangle_takes_its_nearest_neighbours() -> None:
     everything = np.zeros((1, 2, 2), np.uint8)
     synthesis._extend(everything, Rect(0, 0, 2, 2))
     assert not everything.any()
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_parts_leave_no_seams_in_floats_either() -> None:
+    """Sums of floats in another order: a rounding here and there, as many at seams as elsewhere."""
+    codec = Codec.load("A", precision="fp32")
+    picture = scene(333, 251)
+    grid = Rect(0, 0, 333, 251).positions(STRIDE)
+    found = analysis.analyse(codec.backend, codec.model, picture, grid, 0, threads=1)
+    padded = np.pad(picture.rgb, ((0, 5), (0, 3), (0, 0)), mode="edge")
+    whole = codec.backend.analyse(padded, 0)
+    assert np.mean(found.symbols != whole.symbols) < 1e-3
+    stream = parse(codec.encode_latent(found, picture))
+    pixels = codec.backend.synthesise(codec.decode_symbols(stream).symbols, 0)[:251, :333]
+    difference = np.abs(codec.decode(stream).rgb.astype(int) - pixels)
+    assert difference.max() <= 1
+    assert np.mean(difference) < 0.01
