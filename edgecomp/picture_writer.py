@@ -95,7 +95,7 @@ def write_image(image: Image.Image, file: BinaryIO, *, format: str = "png") -> N
         backdrop.info.update(image.info)
         image = backdrop
     if format in {"bmp", "ppm"}:
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     image.save(file, **_save_options(image.info, format))
 
 
