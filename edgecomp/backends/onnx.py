@@ -113,9 +113,9 @@ class OnnxBackend:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # One level everywhere: another level fuses other nodes and gives other pixels.
         options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        # An arena keeps what it has had. Where pictures come in parts of limited size that is little,
-        # and it spares handing memory back and forth (docs/performance.md); without such parts it
-        # would grow with the largest picture. Plans of memory for every shape seen only take some.
+        # An arena keeps what it has had. Where pictures come in parts of limited size that is
+        # little, and it spares handing memory back and forth (docs/performance.md); without such
+        # parts it would grow with the largest picture. Plans for every shape seen only take more.
         options.enable_cpu_mem_arena = self._model.halo is not None
         options.enable_mem_pattern = False
         options.log_severity_level = _FATAL_ONLY
