@@ -12,7 +12,6 @@ import errno
 import io
 import os
 import re
-import secrets
 import stat
 from pathlib import Path
 from types import TracebackType
@@ -171,7 +170,7 @@ class OutputFile:
             raise already_there(self._shown)
 
     def _open_partial(self) -> None:
-        ending = f".partial-{os.getpid()}-{secrets.token_hex(4)}"
+        ending = f".partial-{os.getpid()}-{os.urandom(4).hex()}"
         base = os.fsencode(self._name)[: _MAX_NAME_BYTES - len(ending)]
         self._partial = base.decode("utf-8", "ignore") + ending
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import textwrap
 from collections.abc import Sequence
@@ -179,6 +178,8 @@ def _is_option_of_root(word: str) -> bool:
 
 
 def _suggestion(word: str) -> str:
+    import difflib  # for nothing but this
+
     names = [name for entry in COMMANDS for name in (entry.name, *entry.aliases)]
     close = difflib.get_close_matches(word, names, n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
