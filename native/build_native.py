@@ -16,9 +16,12 @@ HEADER = "edgecomp_native.h"
 # Relative to the project's root: setuptools refuses absolute paths, and an sdist must not carry
 # them.
 PACKING = ("pack", "dense", "sorted_pack", "sorted_unpack", "map")
-CONTEXT = ("context_code", "context_model", "context_predict", "context_kernels")
-SOURCES = [f"native/{name}.c" for name in (*PACKING, *CONTEXT, "context_avx2", "context_neon")]
-INTERNAL = ("pack_internal", "sorted_model", "context_internal", "context_predict", "range_coder")
+CONTEXT = ("context_code", "context_model", "context_predict")
+KERNELS = ("context_kernels", "context_avx2", "context_avx512", "context_neon")
+SOURCES = [f"native/{name}.c" for name in (*PACKING, *CONTEXT, *KERNELS)]
+PACKING_HEADERS = ("pack_internal", "sorted_model")
+CONTEXT_HEADERS = ("context_internal", "context_predict", "context_choice", "range_coder")
+INTERNAL = (*PACKING_HEADERS, *CONTEXT_HEADERS)
 DEPENDS = [f"native/{name}" for name in (HEADER, *(f"{name}.h" for name in INTERNAL))]
 
 

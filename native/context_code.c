@@ -1,4 +1,5 @@
 /* context_code.c: symbol volumes to bytes and back, by the context model and the range coder. */
+#include "context_choice.h"
 #include "context_predict.h"
 #include "pack_internal.h"
 
@@ -51,20 +52,6 @@ static void gather(const struct context_walk *w, const uint8_t *symbols, size_t 
     }
 }
 
-static void scatter(const struct context_walk *w, uint8_t *symbols, size_t plane, size_t y)
-{
-    const size_t channels = w->model->channels;
-    size_t place, x;
-
-    for (place = 0; place < channels; place++) {
-        uint8_t *row = symbols + w->model->order[place] * plane + y * w->columns;
-
-        for (x = 0; x < w->columns; x++) {
-            row[x] = w->symbols[x * channels + place];
-        }
-    }
-}
-
 static size_t group_channels(const struct context_model *m, size_t group)
 {
     const size_t left = m->channels - group * CONTEXT_GROUP;
@@ -81,68 +68,53 @@ struct choice {
     size_t chosen_cap;
 };
 
-/* 256 log2(frequency), rounded down; the frequency is not 0. The bits after the point by squaring. */
-static int32_t log2_256(uint32_t frequency)
+/* Where in the volume the symbol of a place at the walk's position is. */
+static size_t at_place(const struct context_walk *w, size_t plane, size_t place)
 {
-    uint64_t mantissa = frequency; /* 2^31 stands for one */
-    int32_t log = 31, i;
-
-    for (; mantissa < 1ull << 31; mantissa <<= 1) {
-        log--;
-    }
-    for (i = 0; i < 8; i++) {
-        const uint64_t square = mantissa * mantissa >> 31;
-        const unsigned two = (unsigned)(square >> 32);
-
-        mantissa = square >> two;
-        log = 2 * log + (int32_t)two;
-    }
-    return log;
-}
-
-static uint32_t frequency_of(const struct context_model *m, struct context_distribution d, unsigned symbol)
-{
-    return context_cumulative(m, d, symbol + 1) - context_cumulative(m, d, symbol);
+    return w->model->order[place] * plane + w->y * w->columns + w->x;
 }
 
 /*
- * Zero instead of a symbol of magnitude one whose bits it is not worth. The squared error of the latent grows by
- * 1 + 2 v f, v = 1 or -1 and f the latent less v; f comes in 256ths, so 128 (1 + 2 v f) = 128 + v f. The
- * threshold has 32 bits and the loss 8: their product fits.
+ * Whether zero is chosen instead of a symbol of this value, by the frequencies of both; says so in `chosen`. Only one
+ * and minus one may become zero. The squared error of the latent grows by 1 + 2 v f, v the value and f the latent less
+ * v; f comes in 256ths, so 128 (1 + 2 v f) = 128 + v f.
  */
-static unsigned choose(const struct context_model *m, struct context_distribution d, const struct choice *c, size_t at,
-                       unsigned symbol)
+static int becomes_zero(const struct context_walk *w, const struct choice *c, size_t place, int value, uint32_t zero,
+                        uint32_t frequency)
 {
-    const int32_t v = (int32_t)symbol - (int32_t)m->zero;
-    int64_t saved, loss = 128;
+    const size_t at = at_place(w, c->plane, place);
+    int32_t loss = 128;
 
-    if (v != 1 && v != -1) {
-        return symbol;
+    if (value != 1 && value != -1) {
+        return 0;
     }
     if (c->fractions != NULL) {
-        loss += v * c->fractions[at];
+        loss += value * c->fractions[at];
     }
-    saved = log2_256(frequency_of(m, d, m->zero)) - log2_256(frequency_of(m, d, symbol));
-    return 128 * saved > (int64_t)c->threshold * loss ? m->zero : symbol;
+    if (!choice_saves(zero, frequency, c->threshold, loss)) {
+        return 0;
+    }
+    c->chosen[at] = (uint8_t)w->model->zero;
+    return 1;
 }
 
 /* Encodes a position, with a choice or without (NULL); returns whether all symbols were allowed. */
-static int encode_position(struct context_walk *w, struct range_encoder *rc, size_t y, size_t x, size_t count,
+static int encode_position(struct context_walk *w, struct range_encoder *rc, size_t x, size_t count,
                            const struct choice *choice)
 {
     const struct context_model *m = w->model;
-    uint8_t *symbols = w->symbols + x * m->channels;
+    const uint8_t *symbols = w->symbols + x * m->channels;
     size_t group, i;
     int allowed = 1;
 
-    edgecomp_context_position(w, y, x);
+    edgecomp_context_position(w, x);
     for (group = 0; group < m->groups; group++) {
         const size_t first = group * CONTEXT_GROUP, channels = group_channels(m, group);
 
         edgecomp_context_group(w, group);
         for (i = 0; i < channels; i++) {
-            unsigned symbol = symbols[first + i];
-            uint32_t start;
+            const unsigned symbol = symbols[first + i];
+            uint32_t start = context_below_zero(w, i), end = context_with_zero(w, i);
 
             if (m->order[first + i] >= count) {
                 allowed &= symbol == m->zero;
@@ -151,53 +123,61 @@ static int encode_position(struct context_walk *w, struct range_encoder *rc, siz
             if (symbol >= m->levels) {
                 return 0;
             }
-            if (choice != NULL) {
-                const size_t at = m->order[first + i] * choice->plane + y * w->columns + x;
+            if (symbol != m->zero) {
+                const int value = (int)symbol - (int)m->zero;
+                const uint32_t below = context_cumulative(w, i, symbol), with = context_cumulative(w, i, symbol + 1);
 
-                symbol = choose(m, w->group[i], choice, at, symbol);
-                symbols[first + i] = (uint8_t)symbol;
+                if (choice == NULL || !becomes_zero(w, choice, first + i, value, end - start, with - below)) {
+                    start = below;
+                    end = with;
+                    context_tell(w, first + i, value);
+                }
             }
-            start = context_cumulative(m, w->group[i], symbol);
-            range_encode(rc, start, context_cumulative(m, w->group[i], symbol + 1) - start);
-            context_tell(w, first + i, (int)symbol - (int)m->zero);
+            range_encode(rc, start, end - start);
         }
         edgecomp_context_group_end(w);
     }
+    edgecomp_context_position_end(w);
     return allowed;
 }
 
-/* The symbol whose interval holds the code: the nearest to the mean first, then in growing steps, then by halves. */
-static unsigned decode_symbol(const struct context_model *m, struct context_distribution d, struct range_decoder *rc)
+/* The symbol whose interval holds the code, which is not the zero symbol: the nearest to the mean first, then in
+ * growing steps, then by halves. */
+static unsigned decode_symbol(const struct context_walk *w, size_t i, struct range_decoder *rc, uint64_t unit)
 {
-    const uint64_t unit = range_unit(rc);
-    int32_t guess = (int32_t)m->zero + ((d.mean + 32768 + (1 << (CONTEXT_MEAN_BITS - 1))) >> CONTEXT_MEAN_BITS) -
+    const struct context_model *m = w->model;
+    int32_t guess = (int32_t)m->zero +
+                    ((w->group.mean[i] + 32768 + (1 << (CONTEXT_MEAN_BITS - 1))) >> CONTEXT_MEAN_BITS) -
                     (32768 >> CONTEXT_MEAN_BITS);
     unsigned low, high, step; /* low <= symbol < high */
     uint32_t start, end;
 
+    if (guess == (int32_t)m->zero) {
+        guess += rc->code < unit * context_below_zero(w, i) ? -1 : 1;
+    }
     guess = guess < 0 ? 0 : guess >= (int32_t)m->levels ? (int32_t)m->levels - 1 : guess;
     low = (unsigned)guess;
     high = low + 1;
-    start = context_cumulative(m, d, low);
-    end = context_cumulative(m, d, high);
+    start = context_cumulative(w, i, low);
+    end = context_cumulative(w, i, high);
     if (rc->code < unit * start) {
         for (step = 1; rc->code < unit * start; step *= 2) {
             high = low;
             end = start;
             low = low > step ? low - step : 0;
-            start = context_cumulative(m, d, low);
+            start = context_cumulative(w, i, low);
         }
     } else if (rc->code >= unit * end) {
         for (step = 1; rc->code >= unit * end && high < m->levels; step *= 2) {
             low = high;
             start = end;
             high = high + step < m->levels ? high + step : m->levels;
-            end = context_cumulative(m, d, high);
+            end = context_cumulative(w, i, high);
         }
     }
     while (high - low > 1) {
         const unsigned middle = low + (high - low) / 2;
-        const uint32_t at = context_cumulative(m, d, middle);
+        const uint32_t at = context_cumulative(w, i, middle);
 
         if (rc->code < unit * at) {
             high = middle;
@@ -211,28 +191,37 @@ static unsigned decode_symbol(const struct context_model *m, struct context_dist
     return low;
 }
 
-static void decode_position(struct context_walk *w, struct range_decoder *rc, size_t y, size_t x, size_t count)
+/* Decodes a position into a volume of zero symbols. */
+static void decode_position(struct context_walk *w, struct range_decoder *rc, size_t x, size_t count, uint8_t *symbols,
+                            size_t plane)
 {
     const struct context_model *m = w->model;
-    uint8_t *symbols = w->symbols + x * m->channels;
     size_t group, i;
 
-    edgecomp_context_position(w, y, x);
+    edgecomp_context_position(w, x);
     for (group = 0; group < m->groups; group++) {
         const size_t first = group * CONTEXT_GROUP, channels = group_channels(m, group);
 
         edgecomp_context_group(w, group);
         for (i = 0; i < channels; i++) {
-            unsigned symbol = m->zero;
+            const uint32_t start = context_below_zero(w, i), frequency = context_with_zero(w, i) - start;
+            const uint64_t unit = range_unit(rc);
 
-            if (m->order[first + i] < count) {
-                symbol = decode_symbol(m, w->group[i], rc);
+            if (m->order[first + i] >= count) {
+                continue;
+            }
+            if (rc->code - unit * start < unit * frequency) { /* below the start it wraps to more than that */
+                range_decode(rc, unit, start, frequency);
+            } else {
+                const unsigned symbol = decode_symbol(w, i, rc, unit);
+
+                symbols[at_place(w, plane, first + i)] = (uint8_t)symbol;
                 context_tell(w, first + i, (int)symbol - (int)m->zero);
             }
-            symbols[first + i] = (uint8_t)symbol;
         }
         edgecomp_context_group_end(w);
     }
+    edgecomp_context_position_end(w);
 }
 
 int edgecomp_context_workspace(const uint8_t *prepared, size_t prepared_len, size_t width, size_t *size)
@@ -281,15 +270,16 @@ static int encode(const uint8_t *prepared, size_t prepared_len, const uint8_t *s
     }
     edgecomp_context_walk_start(&w, &m, edgecomp_context_kernels(kernels), width, workspace);
     range_encoder_start(&rc, out, out_cap);
+    if (choice != NULL) {
+        memcpy(choice->chosen, symbols, total);
+    }
     for (y = 0; y < height && !rc.full; y++) {
+        edgecomp_context_row(&w, y);
         gather(&w, symbols, height * width, y);
         for (x = 0; x < width; x++) {
-            if (!encode_position(&w, &rc, y, x, counts != NULL ? counts[y * width + x] : m.channels, choice)) {
+            if (!encode_position(&w, &rc, x, counts != NULL ? counts[y * width + x] : m.channels, choice)) {
                 return EDGECOMP_BAD_ARGUMENT;
             }
-        }
-        if (choice != NULL) {
-            scatter(&w, choice->chosen, height * width, y);
         }
     }
     if (!range_encoder_end(&rc)) {
@@ -343,11 +333,13 @@ int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const 
     }
     edgecomp_context_walk_start(&w, &m, edgecomp_context_kernels(kernels), width, workspace);
     range_decoder_start(&rc, in, in_len);
+    memset(symbols, (int)m.zero, total);
     for (y = 0; y < height; y++) {
+        edgecomp_context_row(&w, y);
         for (x = 0; x < width; x++) {
-            decode_position(&w, &rc, y, x, counts != NULL ? counts[y * width + x] : m.channels);
+            decode_position(&w, &rc, x, counts != NULL ? counts[y * width + x] : m.channels, symbols,
+                            height * width);
         }
-        scatter(&w, symbols, height * width, y);
     }
     return range_decoder_ended_well(&rc) ? EDGECOMP_OK : EDGECOMP_CORRUPT_DATA;
 }

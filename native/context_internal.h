@@ -11,6 +11,7 @@
 #include "edgecomp_native.h"
 
 #define CONTEXT_GROUP 8u          /* channels whose distributions are predicted at once */
+#define CONTEXT_OUTPUTS 16u       /* of a group: a mean and a scale for each */
 #define CONTEXT_BLOCK 32u         /* widths are multiples of it */
 #define CONTEXT_MAX_CHANNELS 256u
 #define CONTEXT_MAX_WIDTH 512u
@@ -32,14 +33,14 @@ static inline size_t context_aligned(size_t bytes)
 
 /* A prepared model: pointers into the caller's buffer. Sizes in comments are in elements. */
 struct context_model {
-    unsigned channels, levels, zero, reach, taps, width, hidden, groups;
+    unsigned channels, levels, zero, reach, span, taps, width, hidden, groups; /* span: 2 reach + 1 */
     unsigned shift0, shift1, scale_shift;
     const uint8_t *order;      /* [channels] coding order: place -> channel */
     const uint8_t *mean_shift; /* [groups * 8] by place */
     const int16_t *feature;    /* [channels][256] by place and magnitude */
     const int32_t *bias0;      /* [width] */
-    const int16_t *rows;       /* [taps][channels][2][width], the last but one index is 1 for negative values */
-    const int32_t *linear;     /* [taps][channels] */
+    const int16_t *rows;       /* [reach + 1][channels][2][span][width]: rows above, 1 for negative values, column */
+    const int32_t *linear;     /* [taps][groups * 8] by place */
     const int32_t *bias1;      /* [hidden] */
     const int16_t *dense;      /* [width / 2][hidden][2] */
     const int16_t *within;     /* [channels][2][hidden] */
@@ -49,30 +50,55 @@ struct context_model {
     const uint32_t *table;     /* [2049] */
 };
 
-/* One symbol that is not zero. */
-struct context_entry {
-    uint16_t row;    /* 2 * place + (1 if negative) */
-    int16_t feature; /* of its magnitude */
-    int16_t value;   /* symbol - zero */
-    uint16_t place;  /* its channel's place in the coding order */
+/* What is expected of the symbols of a group. */
+struct context_group {
+    int32_t mean[CONTEXT_GROUP];     /* relative to the zero symbol, with CONTEXT_MEAN_BITS fractional bits */
+    uint32_t inverse[CONTEXT_GROUP]; /* of the scale, with CONTEXT_INVERSE_BITS fractional bits */
+    uint32_t low[CONTEXT_GROUP];     /* entry of the cumulative table at the lower edge of the zero symbol */
+    uint32_t high[CONTEXT_GROUP];    /* at its upper edge */
 };
 
-/* The arithmetic in one instruction set. All pointers but `entries` are at least 32-byte aligned; widths are multiples
- * of CONTEXT_BLOCK. */
+/* The entry of the cumulative table for an edge: a difference to the mean, with CONTEXT_MEAN_BITS fractional bits.
+ * |edge| <= 256 * 64 + 32767 < 2^16 and inverse <= 2^24: the product stays below 2^41. */
+static inline uint32_t context_entry(int32_t edge, uint32_t inverse)
+{
+    int64_t at = (int64_t)edge * inverse + ((int64_t)CONTEXT_CENTRE << CONTEXT_INVERSE_BITS);
+
+    if (at < 0) {
+        at = 0;
+    }
+    at >>= CONTEXT_INVERSE_BITS;
+    return at < (int64_t)CONTEXT_TABLE ? (uint32_t)at : CONTEXT_TABLE - 1;
+}
+
+/* A row of weights, and the factor that it is added with. */
+struct context_term {
+    uint16_t number; /* of the row, from `origin` on, modulo 2^16 */
+    int16_t feature;
+};
+
+/* The arithmetic in one instruction set. Widths are multiples of CONTEXT_BLOCK. */
 struct context_kernels {
-    /* sums[j] += feature_i * rows[row_i][j] over all entries i */
-    void (*add_rows)(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries,
-                     size_t count);
+    /* sums[j] = start[j] + the sum over all terms i of feature_i * rows[number_i - origin][j]; start may be sums */
+    void (*add_rows)(int32_t *sums, const int32_t *start, size_t width, const int16_t *rows,
+                     const struct context_term *terms, size_t count, unsigned origin);
     /* sums[j] = bias[j] + sum over k of activations[k] * weights[k / 2][j][k % 2]; outputs: a multiple of 16 */
     void (*multiply)(int32_t *sums, size_t outputs, const int16_t *activations, size_t inputs, const int16_t *weights,
                      const int32_t *bias);
     /* activations[j] = min(max(sums[j], 0) >> shift, CONTEXT_ACTIVATION) */
     void (*activate)(int16_t *activations, const int32_t *sums, size_t width, unsigned shift);
+    /* sums[j] += the sum over n of linear[n][j] * values[n][j]; places: a multiple of 8 */
+    void (*add_linear)(int32_t *sums, size_t places, const int32_t *linear, const int16_t *values, size_t neighbours);
+    /* Group g, from the activations of the second layer and the linear sums of its places. NULL: by multiply and in
+     * plain C. */
+    void (*predict)(struct context_group *group, const struct context_model *m, size_t g, const int16_t *activations,
+                    const int32_t *linear);
 };
 
 /* The kernels of an enum edgecomp_kernels, or NULL where this build or this processor has none such. */
 const struct context_kernels *edgecomp_context_kernels(int which);
 const struct context_kernels *edgecomp_context_kernels_avx2(void);
+const struct context_kernels *edgecomp_context_kernels_avx512(void);
 const struct context_kernels *edgecomp_context_kernels_neon(void);
 
 /* Opens what edgecomp_context_prepare wrote. Returns an enum edgecomp_status. */

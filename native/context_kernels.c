@@ -1,14 +1,17 @@
 /* context_kernels.c: the kernels in plain C, and the choice between those that there are. */
 #include "context_internal.h"
 
-static void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries,
-                     size_t count)
+static void add_rows(int32_t *sums, const int32_t *start, size_t width, const int16_t *rows,
+                     const struct context_term *terms, size_t count, unsigned origin)
 {
     size_t i, j;
 
+    for (j = 0; j < width; j++) {
+        sums[j] = start[j];
+    }
     for (i = 0; i < count; i++) {
-        const int16_t *row = rows + entries[i].row * width;
-        const int32_t feature = entries[i].feature;
+        const int16_t *row = rows + (uint16_t)(terms[i].number - origin) * width;
+        const int32_t feature = terms[i].feature;
 
         for (j = 0; j < width; j++) {
             sums[j] += feature * row[j];
@@ -48,13 +51,27 @@ static void activate(int16_t *activations, const int32_t *sums, size_t width, un
     }
 }
 
-static const struct context_kernels portable = {add_rows, multiply, activate};
+static void add_linear(int32_t *sums, size_t places, const int32_t *linear, const int16_t *values, size_t neighbours)
+{
+    size_t n, j;
+
+    for (n = 0; n < neighbours; n++, linear += places, values += places) {
+        for (j = 0; j < places; j++) {
+            sums[j] += linear[j] * values[j];
+        }
+    }
+}
+
+static const struct context_kernels portable = {add_rows, multiply, activate, add_linear, NULL};
 
 const struct context_kernels *edgecomp_context_kernels(int which)
 {
     const struct context_kernels *kernels = NULL;
 
-    if (which == EDGECOMP_KERNELS_AUTO || which == EDGECOMP_KERNELS_AVX2) {
+    if (which == EDGECOMP_KERNELS_AUTO || which == EDGECOMP_KERNELS_AVX512) {
+        kernels = edgecomp_context_kernels_avx512();
+    }
+    if (kernels == NULL && (which == EDGECOMP_KERNELS_AUTO || which == EDGECOMP_KERNELS_AVX2)) {
         kernels = edgecomp_context_kernels_avx2();
     }
     if (kernels == NULL && (which == EDGECOMP_KERNELS_AUTO || which == EDGECOMP_KERNELS_NEON)) {

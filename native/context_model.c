@@ -50,6 +50,7 @@ static int read_header(const uint8_t *h, size_t len, struct context_model *m)
     m->levels = h[12] + 256u * h[13];
     m->width = h[14] + 256u * h[15];
     m->hidden = h[16] + 256u * h[17];
+    m->span = 2 * m->reach + 1;
     m->taps = 2 * m->reach * (m->reach + 1);
     m->groups = (m->channels + CONTEXT_GROUP - 1) / CONTEXT_GROUP;
     return m->reach >= 1 && m->reach <= CONTEXT_MAX_REACH && m->shift0 < 31 && m->shift1 < 31 &&
@@ -71,6 +72,9 @@ static void lay_out(const struct context_model *m, struct layout *l)
         CONTEXT_TABLE,
     };
     const size_t bytes[PARTS] = {1, 1, 2, 4, 2, 4, 4, 2, 2, 4, 2, 4, 4};
+    /* A place in each of `reach` + 1 rows of `span` columns, whether it is a neighbour or not. */
+    const size_t rows = (m->reach + 1) * channels * 2 * m->span * width;
+    const size_t linear = taps * groups * CONTEXT_GROUP;
     size_t at = EDGECOMP_CONTEXT_ALIGNMENT, i;
 
     l->file_size = HEADER_BYTES;
@@ -79,7 +83,7 @@ static void lay_out(const struct context_model *m, struct layout *l)
         l->bytes[i] = bytes[i];
         l->offset[i] = at;
         l->file_size += count[i] * bytes[i];
-        at += context_aligned(count[i] * bytes[i]);
+        at += context_aligned((i == PART_ROWS ? rows : i == PART_LINEAR ? linear : count[i]) * bytes[i]);
     }
     l->prepared_size = at;
 }
@@ -107,6 +111,14 @@ static void point(struct context_model *m, const struct layout *l, const uint8_t
     m->table = p[PART_TABLE];
 }
 
+/* The weights of a tap's first place and sign. */
+static const int16_t *context_rows(const struct context_model *m, size_t tap)
+{
+    const size_t above = m->reach - tap / m->span; /* rows */
+
+    return m->rows + (above * m->channels * 2 * m->span + tap % m->span) * m->width;
+}
+
 /* Little-endian numbers to numbers of this machine. */
 static void read_numbers(uint8_t *to, const uint8_t *from, size_t count, size_t bytes)
 {
@@ -127,28 +139,48 @@ static void read_numbers(uint8_t *to, const uint8_t *from, size_t count, size_t 
     }
 }
 
+/* The first layer's weights, by tap, place and sign in the file, to their places. */
+static void spread_rows(const struct context_model *m, uint8_t *to, const uint8_t *from)
+{
+    size_t t, i;
+
+    for (t = 0; t < m->taps; t++) {
+        const size_t above = m->reach - t / m->span;
+        uint8_t *at = to + 2 * (above * m->channels * 2 * m->span + t % m->span) * m->width;
+
+        for (i = 0; i < 2 * m->channels; i++, at += 2 * m->span * m->width, from += 2 * m->width) {
+            read_numbers(at, from, m->width, 2);
+        }
+    }
+}
+
+/* The linear weights, by tap and channel in the file, to whole groups. */
+static void spread_linear(const struct context_model *m, uint8_t *to, const uint8_t *from)
+{
+    size_t t;
+
+    for (t = 0; t < m->taps; t++, to += 4 * m->groups * CONTEXT_GROUP, from += 4 * m->channels) {
+        read_numbers(to, from, m->channels, 4);
+    }
+}
+
 static int64_t magnitude64(int64_t value)
 {
     return value < 0 ? -value : value;
 }
 
-/* The larger weight of the two signs of a place, at output j. */
-static int64_t larger(const int16_t *rows, size_t width, size_t j)
-{
-    const int64_t a = magnitude64(rows[j]), b = magnitude64(rows[width + j]);
-
-    return a > b ? a : b;
-}
-
-/* The most that the symbols of one position add to output j, by rows [channels][2][width]. */
-static int64_t most_of_symbols(const struct context_model *m, const int16_t *rows, size_t width, size_t j,
+/* The most that the symbols of one position add to an output, by its weight in the first of rows [channels][2], each
+ * `step` weights after the one before. */
+static int64_t most_of_symbols(const struct context_model *m, const int16_t *weight, size_t step,
                                const int64_t *largest)
 {
     int64_t sum = 0;
     size_t c;
 
-    for (c = 0; c < m->channels; c++) {
-        sum += largest[c] * larger(rows + c * 2 * width, width, j);
+    for (c = 0; c < m->channels; c++, weight += 2 * step) {
+        const int64_t a = magnitude64(weight[0]), b = magnitude64(weight[step]);
+
+        sum += largest[c] * (a > b ? a : b);
     }
     return sum;
 }
@@ -189,14 +221,13 @@ static int largest_features(const struct context_model *m, int64_t *largest)
 
 static int first_layer_fits(const struct context_model *m, const int64_t *largest)
 {
-    const size_t tap = (size_t)m->channels * 2 * m->width;
     size_t j, t;
 
     for (j = 0; j < m->width; j++) {
         int64_t sum = magnitude64(m->bias0[j]);
 
         for (t = 0; t < m->taps; t++) {
-            sum += most_of_symbols(m, m->rows + t * tap, m->width, j, largest);
+            sum += most_of_symbols(m, context_rows(m, t) + j, m->span * m->width, largest);
         }
         if (sum > SUM_LIMIT) {
             return 0;
@@ -211,7 +242,7 @@ static int second_layer_fits(const struct context_model *m, const int64_t *large
 
     for (j = 0; j < m->hidden; j++) {
         const int64_t sum = magnitude64(m->bias1[j]) + most_of_activations(m->dense, m->width, m->hidden, j) +
-                            most_of_symbols(m, m->within, m->hidden, j, largest);
+                            most_of_symbols(m, m->within + j, m->hidden, largest);
 
         if (sum > SUM_LIMIT) {
             return 0;
@@ -232,7 +263,7 @@ static int outputs_fit(const struct context_model *m)
             int64_t sum = magnitude64(m->out_bias[g * outputs + j]) + most_of_activations(w, m->hidden, outputs, j);
 
             for (t = 0; j < CONTEXT_GROUP && place < m->channels && t < m->taps; t++) {
-                sum += 255 * magnitude64(m->linear[t * m->channels + place]);
+                sum += 255 * magnitude64(m->linear[t * m->groups * CONTEXT_GROUP + place]);
             }
             if (sum > SUM_LIMIT) {
                 return 0;
@@ -316,7 +347,13 @@ int edgecomp_context_prepare(const uint8_t *parameters, size_t parameters_len, u
     memcpy(to, parameters, HEADER_BYTES);
     parameters += HEADER_BYTES;
     for (i = 0; i < PARTS; i++) {
-        read_numbers(to + l.offset[i], parameters, l.count[i], l.bytes[i]);
+        if (i == PART_ROWS) {
+            spread_rows(&m, to + l.offset[i], parameters);
+        } else if (i == PART_LINEAR) {
+            spread_linear(&m, to + l.offset[i], parameters);
+        } else {
+            read_numbers(to + l.offset[i], parameters, l.count[i], l.bytes[i]);
+        }
         parameters += l.count[i] * l.bytes[i];
     }
     point(&m, &l, to);

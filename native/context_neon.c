@@ -6,8 +6,8 @@
 #include <arm_neon.h>
 
 /* Thirty-two outputs at a time stay in registers while all entries pass. */
-static void add_rows(int32_t *sums, size_t width, const int16_t *rows, const struct context_entry *entries,
-                     size_t count)
+static void add_rows(int32_t *sums, const int32_t *start, size_t width, const int16_t *rows,
+                     const struct context_term *terms, size_t count, unsigned origin)
 {
     size_t i, j, b;
 
@@ -15,11 +15,11 @@ static void add_rows(int32_t *sums, size_t width, const int16_t *rows, const str
         int32x4_t s[8];
 
         for (b = 0; b < 8; b++) {
-            s[b] = vld1q_s32(sums + j + 4 * b);
+            s[b] = vld1q_s32(start + j + 4 * b);
         }
         for (i = 0; i < count; i++) {
-            const int16_t *row = rows + entries[i].row * width + j;
-            const int16_t feature = entries[i].feature;
+            const int16_t *row = rows + (uint16_t)(terms[i].number - origin) * width + j;
+            const int16_t feature = terms[i].feature;
 
             for (b = 0; b < 4; b++) {
                 const int16x8_t w = vld1q_s16(row + 8 * b);
@@ -76,7 +76,26 @@ static void activate(int16_t *activations, const int32_t *sums, size_t width, un
     }
 }
 
-static const struct context_kernels neon = {add_rows, multiply, activate};
+static void add_linear(int32_t *sums, size_t places, const int32_t *linear, const int16_t *values, size_t neighbours)
+{
+    size_t n, j;
+
+    for (j = 0; j < places; j += 8) {
+        int32x4_t first = vld1q_s32(sums + j), last = vld1q_s32(sums + j + 4);
+
+        for (n = 0; n < neighbours; n++) {
+            const int32_t *l = linear + n * places + j;
+            const int16x8_t v = vld1q_s16(values + n * places + j);
+
+            first = vmlaq_s32(first, vld1q_s32(l), vmovl_s16(vget_low_s16(v)));
+            last = vmlaq_s32(last, vld1q_s32(l + 4), vmovl_high_s16(v));
+        }
+        vst1q_s32(sums + j, first);
+        vst1q_s32(sums + j + 4, last);
+    }
+}
+
+static const struct context_kernels neon = {add_rows, multiply, activate, add_linear, NULL};
 
 const struct context_kernels *edgecomp_context_kernels_neon(void)
 {

@@ -125,7 +125,8 @@ enum edgecomp_kernels {
     EDGECOMP_KERNELS_AUTO = 0,
     EDGECOMP_KERNELS_PORTABLE = 1,
     EDGECOMP_KERNELS_AVX2 = 2,
-    EDGECOMP_KERNELS_NEON = 3
+    EDGECOMP_KERNELS_NEON = 3,
+    EDGECOMP_KERNELS_AVX512 = 4 /* with VNNI */
 };
 
 /* What edgecomp_context_prepare asks of its buffer's address. */

@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 
+import context_reference as reference
 import numpy as np
 import pytest
 from context_volumes import (
@@ -104,6 +105,40 @@ def test_round_trip_with_every_kernel(case) -> None:
         assert np.array_equal(restored, symbols)
 
 
+@pytest.mark.parametrize("form", [*FORMS[1:5], FORMS[6], FORMS[7]], ids=str)
+def test_long_rows_by_the_second_coder(form: tuple[int, ...]) -> None:
+    """Rows above are added up for many positions at once: rows must be longer than that."""
+    parameters = parameters_of(form)
+    rng = np.random.default_rng(7)
+    for width in (31, 32, 33, 70):
+        shape = (form[0], 3, width)
+        symbols = symbols_of(rng, "latents", shape, parameters.levels, parameters.zero)
+        expected = reference.encode(symbols, reference.read_parameters(parameters.data), None)
+        for kernels in KERNELS:
+            code = native.context_encode(symbols, kernels=kernels, **options(parameters))
+            assert code == expected
+
+
+@pytest.mark.parametrize("before", [1, 13, 31, 32, 60, 65_490, 131_050])
+def test_where_in_a_row_symbols_stand_does_not_matter(before: int) -> None:
+    """What is not coded costs nothing and changes nothing, far beyond 2^16 columns too."""
+    rng = np.random.default_rng(before)
+    for form in FORMS:
+        parameters = parameters_of(form)
+        channels, zero = form[0], parameters.zero
+        part = symbols_of(rng, "latents", (channels, 3, 50), parameters.levels, zero)
+        whole = np.pad(part, ((0, 0), (0, 0), (before, 5)), constant_values=zero)
+        counts = np.zeros(whole.shape[1:], np.uint8)
+        counts[:, before : before + 50] = channels
+        expected = native.context_encode(part, **options(parameters))
+        for kernels in KERNELS:
+            chosen = options(parameters, counts) | {"kernels": kernels}
+            code = native.context_encode(whole, **chosen)
+            assert code == expected
+            restored = native.context_decode(code, shape=whole.shape, **chosen)
+            assert np.array_equal(restored, whole)
+
+
 @pytest.mark.parametrize("form", [SMALL, FORMS[2], FORMS[6]], ids=str)
 @pytest.mark.parametrize("extreme", [False, True])
 def test_every_cut_and_every_flipped_bit(form: tuple[int, ...], extreme: bool) -> None:
@@ -188,7 +223,7 @@ def test_misuse() -> None:
         good | {"shape": (2, 2, 4)},
         good | {"shape": (3, 2, 4), "levels": 5},
         good | {"shape": (3, 2, 4), "zero": 1},
-        good | {"shape": (3, 2, 4), "kernels": 4},
+        good | {"shape": (3, 2, 4), "kernels": 5},
         good | {"shape": (3, -2, 4)},
         good | {"shape": (3, 2, 4), "counts": full + np.uint8(1)},
         good | {"shape": (3, 2, 4), "counts": full.T},

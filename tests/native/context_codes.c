@@ -19,7 +19,7 @@ static uint64_t hash(const uint8_t *bytes, size_t size)
 
 static void print_kernels(void)
 {
-    static const char *const names[] = {"auto", "portable", "avx2", "neon"};
+    static const char *const names[] = {"auto", "portable", "avx2", "neon", "avx512"};
     const struct sizes s = {1, 2, 0, 1, 32, 32};
     uint8_t *parameters = make_parameters(s, 1);
     struct prepared p;

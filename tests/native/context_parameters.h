@@ -252,7 +252,7 @@ static inline int prepare(const uint8_t *parameters, size_t size, struct prepare
 }
 
 static const int all_kernels[] = {EDGECOMP_KERNELS_AUTO, EDGECOMP_KERNELS_PORTABLE, EDGECOMP_KERNELS_AVX2,
-                                  EDGECOMP_KERNELS_NEON};
+                                  EDGECOMP_KERNELS_NEON, EDGECOMP_KERNELS_AVX512};
 
 /* Whether this build on this machine has these kernels. */
 static inline int have_kernels(const struct prepared *p, int kernels)

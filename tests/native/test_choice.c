@@ -4,6 +4,7 @@
  * tests/test_native.py builds and runs this; it prints one line and returns 0 when all is well.
  */
 #include "check.h"
+#include "context_choice.h"
 #include "context_parameters.h"
 
 static uint64_t state = 0x9e3779b97f4a7c15u;
@@ -155,6 +156,52 @@ static void test_room(void)
     free_volume(&v);
 }
 
+/* The straight lines are no further from the logarithm than the choice believes, and the logarithm is one. */
+static void expect_logarithm(uint32_t frequency)
+{
+    const int32_t log = log2_256(frequency), least = log2_256_least(frequency);
+
+    CHECK(least <= log && log <= least + CHOICE_SLACK);
+    CHECK(frequency == 1 || log2_256(frequency - 1) <= log);
+    CHECK(frequency > 1u << 23 || log2_256(2 * frequency) == log + 256);
+}
+
+static void test_logarithms(void)
+{
+    uint32_t frequency;
+
+    CHECK(log2_256(1) == 0 && log2_256(3) == 405 && log2_256(181) == 1919 && log2_256(1u << 24) == 256 * 24);
+    for (frequency = 1; frequency < 1u << 16; frequency++) {
+        expect_logarithm(frequency);
+    }
+    for (; frequency <= 1u << 24; frequency += 127) {
+        expect_logarithm(frequency);
+    }
+}
+
+/* The bounds of logarithms never decide otherwise than the logarithms. */
+static void test_savings(void)
+{
+    int round, near;
+
+    for (round = 0; round < 20000; round++) {
+        const uint32_t zero = 1 + random_from(&state, 1u << (1 + random_from(&state, 24)));
+        const uint32_t symbol = 1 + random_from(&state, 1u << (1 + random_from(&state, 24)));
+        const int64_t saved = 128 * (int64_t)(log2_256(zero) - log2_256(symbol));
+        const int32_t loss = (int32_t)random_from(&state, 257);
+
+        CHECK(choice_saves(zero, symbol, 0, loss) == (saved > 0));
+        for (near = -1; near <= 1 && loss > 0; near++) { /* thresholds about where it changes */
+            const int64_t threshold = saved / loss + near;
+
+            if (threshold >= 0 && threshold <= UINT32_MAX) {
+                CHECK(choice_saves(zero, symbol, (uint32_t)threshold, loss) == (saved > threshold * loss));
+            }
+        }
+    }
+    CHECK(!choice_saves(1u << 24, 1, UINT32_MAX, 256));
+}
+
 static void test_misuse(void)
 {
     static const struct sizes s = {3, 6, 2, 1, 32, 32};
@@ -182,6 +229,8 @@ int main(void)
 {
     test_volumes();
     test_room();
+    test_logarithms();
+    test_savings();
     test_misuse();
     puts("test_choice: all tests passed");
     return 0;

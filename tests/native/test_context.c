@@ -720,7 +720,7 @@ static void test_coding_arguments(void)
     CHECK(encode_two(MODEL, v.symbols, 2, v.counts, 0, WORK, NULL, 64, &len) == EDGECOMP_BAD_ARGUMENT);
     CHECK(encode_two(MODEL, v.symbols, 2, v.counts, 0, NULL, v.scratch, out, 64, &len) == EDGECOMP_BAD_ARGUMENT);
     CHECK(encode_two(MODEL, v.symbols, 2, v.counts, 0, v.workspace, v.scratch - 1, out, 64, &len) == EDGECOMP_BAD_ARGUMENT);
-    CHECK(encode_two(MODEL, v.symbols, 2, v.counts, 4, WORK, out, 64, &len) == EDGECOMP_BAD_ARGUMENT);
+    CHECK(encode_two(MODEL, v.symbols, 2, v.counts, 5, WORK, out, 64, &len) == EDGECOMP_BAD_ARGUMENT);
     CHECK(encode_two(MODEL, v.symbols, 2, v.counts, -1, WORK, out, 64, &len) == EDGECOMP_BAD_ARGUMENT);
     CHECK(encode_two(MODEL, v.symbols, SIZE_MAX / 2, v.counts, 0, WORK, out, 64, &len) == EDGECOMP_LIMIT_EXCEEDED);
     CHECK(encode_two(MODEL, v.symbols, 1u << 30, v.counts, 0, WORK, out, 64, &len) == EDGECOMP_LIMIT_EXCEEDED);
