@@ -16,10 +16,11 @@ processes, and the benchmarks of this folder:
 - the networks on parts of a picture, small to large;
 - the stages of a picture, by pytest-benchmark.
 
-Let nothing else run meanwhile. Every picture is made of the example photographs (a picture of 100
-megapixels takes 0.6 GB of memory to make). The page, its figures and a record of every number are
-written at the end, the record after every part too: what was measured is not lost if a later part
-fails. It needs the extras `test` and `eval`, and Linux for the samples of memory.
+Let nothing else run meanwhile: the page tells how much of the time other work took. Every picture
+is made of the example photographs (one of 100 megapixels takes 0.6 GB of memory to make). The page,
+its figures and a record of every number are written at the end, the record after every part too:
+what was measured is not lost if a later part fails. It needs the extras `test` and `eval`, and
+Linux for the samples of memory.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent))  # also when this file is loaded as a module
 
 from performance_child import ChildError, run
+from performance_load import load_now
 from performance_measure import (
     SMALL_PIXELS,
     MeasureError,
@@ -239,7 +241,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             cores=min(arguments.cores, usable_cpus()),
         )
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+            start = load_now()
             record = measure(record, arguments, Path(scratch), keep)
+            end = load_now()
+            if start is not None and end is not None:
+                record = replace(record, others=end.of_others(start))
+            keep(record)
         write(record, arguments.docs)
     except (ChildError, MeasureError, RecordError, UnavailableError, OSError) as error:
         print(f"performance: {error}", file=sys.stderr)

@@ -33,6 +33,7 @@ LARGE_MEGAPIXELS, SMALL_PICTURES = 12.0, 31
 SMALL_PIXELS = 768 * 512
 HUNDRED = 100
 _SAMPLE_SECONDS = 0.01
+_LONG_MEGAPIXELS = 30.0
 _CURVE_POINTS = 400
 _PILLOW_ALONE = (
     "import sys; from PIL import Image; Image.MAX_IMAGE_PIXELS = None;"
@@ -141,7 +142,9 @@ def measure_size(place: Workplace, megapixels: float, cores: Sequence[int]) -> l
         width, height = _make(png, jpeg, megapixels=megapixels)
         coded, restored = work / "picture.edge", work / "restored.png"
         pillow = [sys.executable, "-c", _PILLOW_ALONE, str(png), str(restored)]
-        alone = _fastest(place.rounds, lambda: run(pillow, cores=1), restored)
+        # What takes many seconds varies less, and the more rounds would take minutes.
+        turns = min(place.rounds, 2) if megapixels > _LONG_MEGAPIXELS else place.rounds
+        alone = _fastest(turns, lambda: run(pillow, cores=1), restored)
         for count in cores:
             place.say(f"{megapixels:g} megapixels, cores: {count}")
             options = ["--threads", str(count), "--max-pixels", "10000"]
@@ -151,7 +154,7 @@ def measure_size(place: Workplace, megapixels: float, cores: Sequence[int]) -> l
             }
             jobs["restore"] = ["decompress", str(coded), "-o", str(restored), *options]
             rounds: dict[str, list[Usage]] = {name: [] for name in jobs}
-            for _ in range(place.rounds):
+            for _ in range(turns):
                 coded.unlink(missing_ok=True)
                 for name, words in jobs.items():
                     if name == "png":

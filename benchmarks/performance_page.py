@@ -23,6 +23,8 @@ from performance_stages import (
 _AVIF = f"speed {SPEED}, quality {QUALITY}"
 GOAL_SECONDS = 3.0
 LINEAR, SPEED_UP, FLAT = 1.15, 1.7, 1.05
+# Other work that takes up to this share of the processors does not matter.
+QUIET = 0.05
 LARGEST_MEGAPIXELS, MANY_PICTURES = 100, 1000
 KODAK_PICTURES = 24
 
@@ -49,6 +51,8 @@ def _goals(record: Record) -> Iterator[str]:
     ]
     if rows:
         yield "## In short"
+        if record.others is not None and record.others > QUIET:
+            yield f"**{_others(record.others)} The times below are too long.**"
         yield _table(("", "measured", "goal", ""), rows)
 
 
@@ -312,7 +316,19 @@ def _how(record: Record) -> Iterator[str]:
         " to the cores that are named, with as many threads. A process's peak memory is what the"
         " system says of it when it ends. MB are millions of bytes."
     )
+    if record.others is not None:
+        yield _others(record.others)
     yield "\n".join(f"- {subject}: {words}" for subject, words in record.machine.items())
+    yield "Two versions are compared by the benchmarks; what moved beyond the noise is printed:"
+    yield (
+        "    pytest benchmarks --benchmark-only --benchmark-json=old.json\n"
+        "    pytest benchmarks --benchmark-only --benchmark-json=new.json\n"
+        "    python benchmarks/compare.py old.json new.json --fail-above 1.2"
+    )
+
+
+def _others(share: float) -> str:
+    return f"Other work took {100 * share:.0f} % of all processors' time during this run."
 
 
 def _found_ms(record: Record, test: str, *cases: str) -> str:

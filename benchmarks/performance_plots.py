@@ -124,7 +124,7 @@ def _parts(record: Record) -> Figure:
     _name(right, "Peak resident memory", "latent positions", "MB")
     for axes in (left, right):
         axes.set_xscale("log")
-        axes.set_xlim(left=min(x) / 1.3)
+        axes.set_xlim(min(x) / 1.3, max(x) * 1.3)
         axes.set_xticks([1_000, 10_000, 100_000], ["1 000", "10 000", "100 000"])
     return figure
 

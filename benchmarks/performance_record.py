@@ -192,12 +192,22 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Record:
-    """Everything that was measured; None or nothing where it was not yet."""
+    """Everything that was measured; None or nothing where it was not yet.
+
+    Attributes:
+        machine: words by subject.
+        command: as others would type it.
+        quality: of edgecomp.
+        cores: at most.
+        others: the share of the processors' time that other work took meanwhile.
+        comparison, likeness, sizes, many, threads, parts, benchmarks: what was found.
+    """
 
     machine: dict[str, str]
     command: str
     quality: str
     cores: int
+    others: float | None = None
     comparison: Comparison | None = None
     likeness: list[Likeness] = dataclasses.field(default_factory=list)
     sizes: list[Size] = dataclasses.field(default_factory=list)

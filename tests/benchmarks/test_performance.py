@@ -18,7 +18,18 @@ from PIL import Image
 
 from edgecomp.evaluation.pillow_codecs import family
 
-MODULES = ("", "_avif", "_child", "_measure", "_page", "_parts", "_record", "_stages", "_threads")
+MODULES = (
+    "",
+    "_avif",
+    "_child",
+    "_load",
+    "_measure",
+    "_page",
+    "_parts",
+    "_record",
+    "_stages",
+    "_threads",
+)
 MEBI = 1 << 20
 
 
@@ -105,6 +116,43 @@ def test_a_failing_child_is_told(bench: Modules, code: str, said: str) -> None:
 def test_an_absent_program_is_told(bench: Modules, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(bench.child.ChildError, match="no-such-program"):
         bench.child.run(["no-such-program"], cores=1)
+
+
+STAT = """cpu  9 9 9 9 9 9 9 9 0 0
+cpu0 {user} 100 100 5000 50 100 100 {steal} 7 7
+cpu1 0 0 0 5000 0 0 0 0 0 0
+intr 5 5
+"""
+
+
+def test_the_load_of_others(bench: Modules, tmp_path: Path) -> None:
+    """Of two processors: ticks of others, and none of what this process has used itself."""
+    path, tick = tmp_path / "stat", os.sysconf("SC_CLK_TCK")
+    path.write_text(STAT.format(user=0, steal=0))
+    start = bench.load.load_now(path)
+    path.write_text(STAT.format(user=4 * tick, steal=tick))
+    end = bench.load.load_now(path)
+    assert end.busy - start.busy == 5
+    end = replace(end, clock=start.clock + 10, own=start.own + 2)
+    assert end.of_others(start) == pytest.approx(3 / 20)
+    assert replace(end, own=start.own + 6).of_others(start) == 0
+    assert start.of_others(start) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system tells no load")
+def test_own_work_is_not_that_of_others(bench: Modules) -> None:
+    start = bench.load.load_now()
+    usage = bench.child.run(python("sum(range(5_000_000))"), cores=1)
+    end = bench.load.load_now()
+    assert end.own - start.own >= usage.cpu_seconds * 0.9
+    assert 0 <= end.of_others(start) <= 1
+
+
+@pytest.mark.parametrize("text", ["", "intr 5\n", "cpu0 1 2\n", "cpu0 a b c d e f g h i\n"])
+def test_no_load_is_told(bench: Modules, tmp_path: Path, text: str) -> None:
+    (tmp_path / "stat").write_text(text)
+    assert bench.load.load_now(tmp_path / "stat") is None
+    assert bench.load.load_now(tmp_path / "none") is None
 
 
 # What is measured.
@@ -337,6 +385,13 @@ def test_goals_go_with_the_number_of_pictures(bench: Modules) -> None:
     found = record(bench)
     lines = goals(bench, replace(found, comparison=replace(found.comparison, pictures=48)))
     assert "at most 6 s" in lines[0]
+
+
+@pytest.mark.parametrize(("others", "said"), [(0.3, True), (0.01, False), (None, False)])
+def test_other_work_is_told(bench: Modules, others: float | None, said: bool) -> None:
+    text = bench.page.page(replace(record(bench), others=others), "# Head")
+    assert ("The times below are too long" in text) is said
+    assert ("% of all processors' time" in text) is (others is not None)
 
 
 def test_shares_are_of_the_stages_of_one_quality(bench: Modules) -> None:
