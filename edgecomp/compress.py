@@ -14,7 +14,6 @@ from edgecomp.archive_writer import ArchiveWriter
 from edgecomp.codec import Codec, CodecCache
 from edgecomp.constants import ARCHIVE_SUFFIX, DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
 from edgecomp.errors import CorruptDataError, SourceError, UsageError
-from edgecomp.inspect import check_members
 from edgecomp.machine import usable_cpus, usable_memory
 from edgecomp.names import Note, printable, split_suffix
 from edgecomp.output import OutputFile, check_output, reason_of
@@ -227,6 +226,8 @@ def _verify(out: OutputFile, model: StrPath | None, workers: int) -> None:
     Raises:
         CorruptDataError: it is not what it should be.
     """
+    from edgecomp.inspect import check_members  # for nothing but this
+
     codecs = CodecCache(backend=None, model=None if model is None else os.fspath(model))
     with out.reopen() as file, ArchiveReader(file, max_pixels=None) as reader:
         report = check_members(reader, codecs, threads=workers)

@@ -5,6 +5,8 @@ They stand here once. The C header repeats those that it needs, and a test compa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 # The codestream (one picture).
@@ -73,6 +75,17 @@ MAX_TILE_SIDE: Final = 2048
 # Qualities: points A, B and C of the paper, Table 1.
 QUALITIES: Final = ("A", "B", "C")
 DEFAULT_QUALITY: Final = "B"
+# Names of the formats that a restored picture can be written in, with their suffixes.
+OUTPUT_FORMATS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "png": ".png",
+        "jpeg": ".jpg",
+        "webp": ".webp",
+        "tiff": ".tif",
+        "bmp": ".bmp",
+        "ppm": ".ppm",
+    }
+)
 BACKENDS: Final = ("onnx", "tensorflow")
 PRECISIONS: Final = ("auto", "int8", "fp32")
 

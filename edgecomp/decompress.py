@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgecomp.archive import ArchiveReader, Member
 from edgecomp.codec import CodecCache
-from edgecomp.constants import DEFAULT_MAX_PIXELS
+from edgecomp.constants import DEFAULT_MAX_PIXELS, OUTPUT_FORMATS
 from edgecomp.errors import (
     CorruptDataError,
     FormatError,
@@ -27,7 +27,7 @@ from edgecomp.errors import (
 from edgecomp.machine import usable_cpus, usable_memory
 from edgecomp.names import Note, Taken, partial_names, printable, restored_names
 from edgecomp.output import OutputFolder
-from edgecomp.picture_writer import OUTPUT_FORMATS, write_image
+from edgecomp.picture_writer import write_image
 from edgecomp.pictures import memory_for
 from edgecomp.pipeline import Budget, Progress, Silent, in_order
 from edgecomp.restore import Tolerance, restore
@@ -131,7 +131,7 @@ def decompress_folder(
         model: folder of an exported model, instead of the ones that ship.
         precision: "auto", "int8" or "fp32".
         threads: members worked on side by side; None for the processors that may be used.
-        format: of the restored pictures, a key of ``pictures.OUTPUT_FORMATS``.
+        format: of the restored pictures, a key of ``constants.OUTPUT_FORMATS``.
         only: globs; only what matches by its path, its name or a folder that it is in.
         salvage: restore what is whole of damaged pictures, as ``NAME.partial.png``.
         force: replace files that are there.

@@ -7,29 +7,28 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edgecomp.archive import ArchiveReader, Member
-from edgecomp.codec import CodecCache
 from edgecomp.codestream import Codestream, is_codestream, parse
-from edgecomp.constants import CODESTREAM_MAGIC, DEFAULT_MAX_PIXELS
-from edgecomp.entropy import coder_name
+from edgecomp.constants import CODER_NAMES, CODESTREAM_MAGIC, DEFAULT_MAX_PIXELS, OUTPUT_FORMATS
 from edgecomp.errors import (
     EdgecompError,
     FormatError,
     LimitError,
     ModelError,
     SourceError,
-    UnsupportedVersionError,
 )
 from edgecomp.machine import usable_cpus
 from edgecomp.models import load_model, shipped_models
 from edgecomp.names import Note, printable, restored_names
 from edgecomp.output import reason_of
-from edgecomp.picture_writer import OUTPUT_FORMATS
 from edgecomp.pipeline import Progress, Silent, in_order
 from edgecomp.reports import Info, ListEntry, VerifyReport
 from edgecomp.verbatim import PIECE_BYTES
+
+if TYPE_CHECKING:
+    from edgecomp.codec import CodecCache
 
 __all__ = ["Info", "ListEntry", "VerifyReport", "check_members", "info", "list_archive", "verify"]
 
@@ -44,7 +43,7 @@ def list_archive(
     Args:
         path: of the archive.
         model: folder of a model whose name is to be known besides those that ship.
-        format: for the restored names, a key of ``pictures.OUTPUT_FORMATS``.
+        format: for the restored names, a key of ``constants.OUTPUT_FORMATS``.
 
     Raises:
         SourceError, NotEdgecompError, CorruptDataError: see ``ArchiveReader``.
@@ -175,10 +174,8 @@ def _info(
 
 
 def _coder_name(coder_id: int) -> str:
-    try:
-        return coder_name(coder_id)
-    except UnsupportedVersionError:
-        return f"coder {coder_id}"
+    known = 1 <= coder_id <= len(CODER_NAMES)
+    return CODER_NAMES[coder_id - 1] if known else f"coder {coder_id}"
 
 
 def verify(
@@ -205,8 +202,12 @@ def verify(
         SourceError, NotEdgecompError, CorruptDataError: the file cannot be read, is something
             else, or is cut short; see ``ArchiveReader``.
     """
-    folder = None if model is None else os.fspath(model)
-    codecs = CodecCache(backend=None, model=folder) if level == "full" else None
+    codecs = None
+    if level == "full":
+        # Imported here: it brings numpy and Pillow, which take longer to load than a list to print.
+        from edgecomp.codec import CodecCache
+
+        codecs = CodecCache(backend=None, model=None if model is None else os.fspath(model))
     if _is_codestream_file(path):
         return _verify_codestream(path, codecs, max_pixels)
     with ArchiveReader(Path(path), max_pixels=max_pixels) as reader:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
+from edgecomp.constants import OUTPUT_FORMATS
 from edgecomp.pictures import EXIF_PREFIX, TIFF_XMP_TAG, PixelSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Names of the formats that a restored picture can be written in, with their suffixes.
-OUTPUT_FORMATS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "png": ".png",
-        "jpeg": ".jpg",
-        "webp": ".webp",
-        "tiff": ".tif",
-        "bmp": ".bmp",
-        "ppm": ".ppm",
-    }
-)
 # PNG at zlib level 1: on the Kodak pictures 3 times quicker than level 6 and 9 % larger. (zlib's
 # other strategies gain nothing on decoded photographs, and lose much on decoded graphics.)
 _PNG_LEVEL: Final = 1

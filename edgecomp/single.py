@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from edgecomp.codec import Codec, CodecCache
 from edgecomp.codestream import Origin, parse
-from edgecomp.constants import CODESTREAM_SUFFIX, DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
+from edgecomp.constants import (
+    CODESTREAM_SUFFIX,
+    DEFAULT_MAX_PIXELS,
+    DEFAULT_QUALITY,
+    OUTPUT_FORMATS,
+)
 from edgecomp.errors import EdgecompError, OutputError, SourceError, UsageError
 from edgecomp.machine import usable_cpus
 from edgecomp.names import (
@@ -24,7 +29,7 @@ from edgecomp.names import (
     split_suffix,
 )
 from edgecomp.output import OutputFile, cannot_write, check_output, reason_of
-from edgecomp.picture_writer import OUTPUT_FORMATS, write_image
+from edgecomp.picture_writer import write_image
 from edgecomp.pictures import load_picture, open_picture
 from edgecomp.pipeline import Progress, Silent
 from edgecomp.restore import Tolerance, restore
@@ -139,7 +144,7 @@ def decompress_picture(
         model: folder of an exported model, instead of the ones that ship.
         precision: "auto", "int8" or "fp32".
         threads: that the network may use; None for the processors that may be used.
-        format: a key of ``pictures.OUTPUT_FORMATS``; None for what the output's suffix says,
+        format: a key of ``constants.OUTPUT_FORMATS``; None for what the output's suffix says,
             or PNG.
         salvage: restore what is whole of a damaged picture, as ``x.partial.png``.
         force: replace an existing output.

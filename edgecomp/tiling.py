@@ -13,9 +13,9 @@ from typing import Final
 
 from edgecomp.constants import MAX_TILE_SIDE
 
-# Latent positions, halo included, that a network is given at once: about a Kodak picture and a half.
-# Larger parts take more memory and are no quicker, since what they save of halo the caches lose;
-# smaller ones compute more halo (docs/performance.md).
+# Latent positions, halo included, that a network is given at once: one and a half times a Kodak
+# picture. Larger parts take more memory and are no quicker, since what they save of halo the caches
+# lose; smaller ones compute more halo (docs/performance.md).
 _PART_POSITIONS: Final = 9_500
 # But a part is this many times as long as its halo: of a network that sees far, most would be halo.
 _HALOS_PER_SIDE: Final = 8

@@ -75,25 +75,27 @@ class Row:
 
 
 class Timed:
-    """A backend that notes the seconds of its last pass each way."""
+    """A backend that sums up the seconds of its passes each way, a picture's parts one by one."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.name, self.precision = backend.name, backend.precision
         self.encoder = self.decoder = 0.0
 
-    def analyse(self, rgb: np.ndarray, gain: int) -> Latent:
+    def analyse(self, rgb: np.ndarray, gain: int, *, threads: int | None = None) -> Latent:
         """See `Backend`."""
         start = time.perf_counter()
-        latent = self._backend.analyse(rgb, gain)
-        self.encoder = time.perf_counter() - start
+        latent = self._backend.analyse(rgb, gain, threads=threads)
+        self.encoder += time.perf_counter() - start
         return latent
 
-    def synthesise(self, symbols: np.ndarray, gain: int) -> np.ndarray:
+    def synthesise(
+        self, symbols: np.ndarray, gain: int, *, threads: int | None = None
+    ) -> np.ndarray:
         """See `Backend`."""
         start = time.perf_counter()
-        picture = self._backend.synthesise(symbols, gain)
-        self.decoder = time.perf_counter() - start
+        picture = self._backend.synthesise(symbols, gain, threads=threads)
+        self.decoder += time.perf_counter() - start
         return picture
 
 
@@ -103,7 +105,7 @@ class Measured:
     def __init__(self, model: Model, precision: str, coder: str, threads: int) -> None:
         self.model = model
         self.backend = Timed(load_backend("onnx", model, precision=precision, threads=threads))
-        self.codec = Codec(model, self.backend, load_coder(model, coder))
+        self.codec = Codec(model, self.backend, load_coder(model, coder), threads=threads)
         self._rows: list[tuple[float, ...]] = []
 
     def _pass(self, picture: Picture) -> tuple[bytes, np.ndarray]:
@@ -116,6 +118,7 @@ class Measured:
 
     def measure(self, picture: Picture) -> None:
         """One picture through the codec: coded, parsed, decoded, compared."""
+        self.backend.encoder = self.backend.decoder = 0.0
         coded, restored = self._pass(picture)
         bpp = 8 * len(coded) / (picture.width * picture.height)
         seconds = (self.backend.encoder, self.backend.decoder)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from edgecomp.constants import OUTPUT_FORMATS
 from edgecomp.errors import UnsupportedPictureError
-from edgecomp.picture_writer import OUTPUT_FORMATS, image_from_picture, write_picture
+from edgecomp.picture_writer import image_from_picture, write_picture
 from edgecomp.pictures import Picture, is_picture_name, read_picture
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'

@@ -18,6 +18,7 @@ from edgecomp.cli.paths import (
 from edgecomp.cli.printing import Console
 from edgecomp.cli.progress import progress_bar
 from edgecomp.cli.summary import figures, finish
+from edgecomp.constants import OUTPUT_FORMATS
 from edgecomp.errors import ExitCode, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ _OTHER_SUFFIXES = {".jpeg": "jpeg", ".tiff": "tiff"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``edgecomp decompress``."""
-    from edgecomp.picture_writer import OUTPUT_FORMATS
-
     parser.add_argument(
         "source",
         metavar="ARCHIVE",
@@ -122,8 +121,7 @@ def _archive(arguments: argparse.Namespace, console: Console) -> DecompressSumma
 
 
 def _picture(arguments: argparse.Namespace, console: Console) -> DecompressSummary:
-    from edgecomp.decompress import decompress_picture
-    from edgecomp.picture_writer import OUTPUT_FORMATS
+    from edgecomp.single import decompress_picture  # all that one picture needs
 
     if arguments.only:
         raise UsageError("--only chooses from an archive; this is one picture")
@@ -154,8 +152,6 @@ def _format_name(text: str) -> str:
 
 def _format_of(output: str | None, asked: str | None) -> str:
     """The format to write one picture in: what was asked for, else what its name says."""
-    from edgecomp.picture_writer import OUTPUT_FORMATS
-
     if output is None or os.path.isdir(output):
         return asked or _DEFAULT_FORMAT
     by_suffix = {suffix: name for name, suffix in OUTPUT_FORMATS.items()} | _OTHER_SUFFIXES
