@@ -38,6 +38,7 @@ sys.path.append(str(Path(__file__).parent))  # also when this file is loaded as 
 from performance_child import ChildError, run
 from performance_load import load_now
 from performance_measure import (
+    HUNDRED,
     SMALL_PIXELS,
     MeasureError,
     Workplace,
@@ -117,8 +118,11 @@ def measure(
         sizes = [*record.sizes, *measure_size(place, megapixels, counts)]
         record = replace(record, sizes=sizes)
         keep(record)
+    scaling = min((n for n in arguments.pictures if n >= HUNDRED), default=None)
     for pictures in arguments.pictures:
-        many = [*record.many, *measure_many(place, pictures, record.cores)]
+        # One core as well where the start is a small part of the time, and a run is not minutes.
+        both = counts if pictures == scaling else [record.cores]
+        many = [*record.many, *measure_many(place, pictures, both)]
         record = replace(record, many=many)
         keep(record)
     found = arguments.benchmarks

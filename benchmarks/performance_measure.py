@@ -168,22 +168,23 @@ def measure_size(place: Workplace, megapixels: float, cores: Sequence[int]) -> l
     return found
 
 
-def measure_many(place: Workplace, pictures: int, cores: int) -> list[Many]:
+def measure_many(place: Workplace, pictures: int, cores: Sequence[int]) -> list[Many]:
     """A folder of so many pictures, memory sampled all along, both ways."""
     with place.folder() as work:
         folder, archive, restored = work / "pictures", work / "pictures.ecz", work / "restored"
         place.say(f"{pictures} pictures: making the files")
         _make(folder, pictures=pictures)
-        place.say(f"{pictures} pictures, cores: {cores}")
-        threads = ["--threads", str(cores)]
-        jobs = {
-            True: ["compress", str(folder), "-o", str(archive), "-q", place.quality, *threads],
-            False: ["decompress", str(archive), "-o", str(restored), *threads],
-        }
         found = []
-        for compressing, words in jobs.items():
-            usage = _edgecomp(words, cores, pictures, interval=_SAMPLE_SECONDS)
-            found.append(_many(usage, pictures, compressing=compressing))
+        for count in cores:
+            place.say(f"{pictures} pictures, cores: {count}")
+            threads = ["--force", "--threads", str(count)]
+            jobs = {
+                True: ["compress", str(folder), "-o", str(archive), "-q", place.quality, *threads],
+                False: ["decompress", str(archive), "-o", str(restored), *threads],
+            }
+            for compressing, words in jobs.items():
+                usage = _edgecomp(words, count, pictures, interval=_SAMPLE_SECONDS)
+                found.append(_many(usage, pictures, count, compressing=compressing))
         return found
 
 
@@ -320,12 +321,12 @@ def _least(times: Sequence[Timed]) -> Timed:
     return Timed(quickest.seconds, quickest.cpu_seconds, max(timed.peak_bytes for timed in times))
 
 
-def _many(usage: Usage, pictures: int, *, compressing: bool) -> Many:
+def _many(usage: Usage, pictures: int, cores: int, *, compressing: bool) -> Many:
     """How far the work was is told by the bytes that the process had read and written, those of its
     start among them: all pictures have about the same."""
     timed = _shortest([usage])
     if not usage.samples or usage.samples[-1][0] == 0:
-        return Many(pictures, compressing, timed, [])
+        return Many(pictures, cores, compressing, timed, [])
     end = usage.samples[-1][0]
     curve = [(moved / end, resident) for moved, resident in usage.samples]
     share = HUNDRED / pictures
@@ -335,6 +336,7 @@ def _many(usage: Usage, pictures: int, *, compressing: bool) -> Many:
     step = -(-len(curve) // _CURVE_POINTS)
     return Many(
         pictures,
+        cores,
         compressing,
         timed,
         curve[::step],

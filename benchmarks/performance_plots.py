@@ -75,8 +75,9 @@ def _pictures(record: Record) -> Figure:
     figure = style.new_figure("pictures", _WIDTH, _HEIGHT)
     left, right = _panels(figure)
     most = max(many.pictures for many in record.many)
+    together = [many for many in record.many if many.cores == record.cores]
     for compressing, label, colour in ((True, "compress", _COMPRESS), (False, "restore", _RESTORE)):
-        runs = [many for many in record.many if many.compressing == compressing]
+        runs = [many for many in together if many.compressing == compressing]
         for many in runs:
             if many.pictures == most and many.curve:
                 shares, resident = zip(*many.curve, strict=True)

@@ -119,6 +119,7 @@ class Many:
 
     Attributes:
         pictures: how many, 768x512 each.
+        cores: used, with as many threads.
         compressing: the direction.
         timed: time and peak memory.
         curve: (share of the work done, bytes resident), thinned out.
@@ -127,6 +128,7 @@ class Many:
     """
 
     pictures: int
+    cores: int
     compressing: bool
     timed: Timed
     curve: list[tuple[float, int]]

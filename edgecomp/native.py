@@ -50,6 +50,7 @@ class Kernels(IntEnum):
     PORTABLE = lib.EDGECOMP_KERNELS_PORTABLE
     AVX2 = lib.EDGECOMP_KERNELS_AVX2
     NEON = lib.EDGECOMP_KERNELS_NEON
+    AVX512 = lib.EDGECOMP_KERNELS_AVX512
 
 
 @dataclass(frozen=True, slots=True)

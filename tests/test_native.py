@@ -122,7 +122,7 @@ def test_header_and_binding_agree() -> None:
 def test_constants() -> None:
     assert (native.MIN_LEVELS, native.MAX_LEVELS, native.MAX_SYMBOLS) == (2, 256, 2**31 - 1)
     assert [layout.value for layout in native.Layout] == [0, 1, 2]
-    assert [kernels.value for kernels in native.Kernels] == [0, 1, 2, 3]
+    assert [kernels.value for kernels in native.Kernels] == [0, 1, 2, 3, 4]
 
 
 def test_every_status_is_mapped() -> None:

@@ -87,7 +87,7 @@ def test_a_size_is_measured(bench: Any, place: Any, tmp_path: Path) -> None:
 
 
 def test_a_folder_is_measured(bench: Any, place: Any, tmp_path: Path) -> None:
-    compressed, restored = bench.measure.measure_many(place, 2, 1)
+    compressed, restored = bench.measure.measure_many(place, 2, [1])
     assert (compressed.compressing, restored.compressing) == (True, False)
     assert (compressed.pictures, compressed.first, compressed.last) == (2, None, None)
     assert list(tmp_path.iterdir()) == []
@@ -106,13 +106,13 @@ def test_another_number_of_pictures_is_an_error(
 def test_memory_of_the_first_and_the_last_hundred(bench: Any) -> None:
     samples = tuple((moved, 1000 + moved) for moved in range(0, 4001, 10))
     usage = bench.child.Usage(1.0, 1.0, 9999, "", samples)
-    many = bench.measure._many(usage, 400, compressing=True)
+    many = bench.measure._many(usage, 400, 2, compressing=True)
     assert (many.first, many.last) == (2000, 5000)
     assert many.curve[0] == (0.0, 1000)
     assert len(many.curve) <= 400
-    few = bench.measure._many(usage, 199, compressing=True)
+    few = bench.measure._many(usage, 199, 2, compressing=True)
     assert (few.first, few.last) == (None, None)
-    blind = bench.measure._many(replace(usage, samples=()), 400, compressing=False)
+    blind = bench.measure._many(replace(usage, samples=()), 400, 2, compressing=False)
     assert (blind.curve, blind.first, blind.last) == ([], None, None)
 
 

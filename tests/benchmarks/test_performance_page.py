@@ -41,8 +41,8 @@ def record(bench: Any) -> Any:
         ],
         sizes=[r.Size(12_250, 8_165, 2, timed, timed, timed, timed)],
         many=[
-            r.Many(1000, True, timed, [(0.1, 50_000_000), (1.0, 51_000_000)], 100_000, 104_000),
-            r.Many(1000, False, timed, [], 100_000, 105_000),
+            r.Many(1000, 2, True, timed, [(0.1, 50_000_000), (1.0, 51_000_000)], 100_000, 104_000),
+            r.Many(1000, 2, False, timed, [], 100_000, 105_000),
         ],
         threads=[
             r.ThreadUse("768x512", 1_000_000, 1, False, 0.1, 0.1),
@@ -116,6 +116,21 @@ def test_goals_go_with_the_number_of_pictures(bench: Any) -> None:
     found = record(bench)
     lines = goals(bench, replace(found, comparison=replace(found.comparison, pictures=48)))
     assert "at most 6 s" in lines[0]
+
+
+def test_more_cores_are_compared_where_both_were_measured(bench: Any) -> None:
+    found = record(bench)
+    assert not any("1000 pictures of 768x512" in line for line in goals(bench, found))
+    timed = replace(found.many[0].timed, seconds=8.0)
+    alone = [replace(one, cores=1, timed=timed) for one in found.many]
+    (line,) = (
+        line
+        for line in goals(bench, replace(found, many=[*alone, *found.many]))
+        if "1000 pictures of 768x512" in line
+    )
+    assert "2 cores against one" in line
+    assert "1.60 times as fast" in line
+    assert line.endswith("**missed** |")
 
 
 @pytest.mark.parametrize(("others", "said"), [(0.3, True), (0.01, False), (None, False)])
