@@ -263,15 +263,14 @@ class _Restorer:
         memory = memory_for(stream.width * stream.height)
         with self._budget.hold(memory):
             alone = 2 * memory > self._budget.limit
-            restored = restore(
-                codec, stream, tolerate=self._tolerate, threads=self._threads if alone else None
-            )
+            threads = self._threads if alone else codec.threads
+            restored = restore(codec, stream, tolerate=self._tolerate, threads=threads)
             name = self._names[member]
             if restored.is_partial:
                 name = self._partial(name)
             with self._folder.file(name) as out:
                 try:
-                    write_image(restored.image, out.file, format=self._format)
+                    write_image(restored.image, out.file, format=self._format, threads=threads)
                 except (OSError, ValueError) as error:
                     # Pillow's: a target that cannot be written raises an OutputError of its own.
                     raise _UnfitError(f"cannot be written as {self._format}: {error}") from error

@@ -9,13 +9,11 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from edgecomp.constants import OUTPUT_FORMATS
 from edgecomp.pictures import EXIF_PREFIX, TIFF_XMP_TAG, PixelSource
+from edgecomp.png_writer import write_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# PNG at zlib level 1: on the Kodak pictures 3 times quicker than level 6 and 9 % larger. (zlib's
-# other strategies gain nothing on decoded photographs, and lose much on decoded graphics.)
-_PNG_LEVEL: Final = 1
 # JPEG's own losses should not add visibly to ours.
 _JPEG_QUALITY: Final = 95
 
@@ -58,7 +56,9 @@ def write_picture(picture: PixelSource, file: BinaryIO, *, format: str = "png") 
     write_image(image_from_picture(picture), file, format=format)
 
 
-def write_image(image: Image.Image, file: BinaryIO, *, format: str = "png") -> None:
+def write_image(
+    image: Image.Image, file: BinaryIO, *, format: str = "png", threads: int = 1
+) -> None:
     """Write a picture file.
 
     PNG, WebP (lossless), TIFF, BMP and PPM keep every pixel that was decoded. JPEG (quality 95,
@@ -69,6 +69,7 @@ def write_image(image: Image.Image, file: BinaryIO, *, format: str = "png") -> N
         image: L, LA, RGB or RGBA, with the metadata of `add_metadata`.
         file: a binary file open for writing.
         format: a key of ``OUTPUT_FORMATS``.
+        threads: to use, where the format allows it: PNG does.
 
     Raises:
         ValueError: unknown format.
@@ -84,16 +85,19 @@ def write_image(image: Image.Image, file: BinaryIO, *, format: str = "png") -> N
         image = backdrop
     if format in {"bmp", "ppm"}:
         ImageOps.exif_transpose(image, in_place=True)
-    image.save(file, **_save_options(image.info, format))
+    options = _save_options(image.info, format)
+    if format == "png":
+        write_png(image, file, threads=threads, **options)
+    else:
+        image.save(file, format, **options)
 
 
 def _save_options(info: dict[str | tuple[int, int], Any], format: str) -> dict[str, Any]:
-    options: dict[str, Any] = {"format": format}
+    options: dict[str, Any] = {}
     icc, exif, xmp = info.get("icc_profile"), info.get("exif"), info.get("xmp")
     if icc and format not in {"bmp", "ppm"}:
         options["icc_profile"] = icc
     if format == "png":
-        options["compress_level"] = _PNG_LEVEL
         if exif:
             options["exif"] = exif
         if xmp:

@@ -159,6 +159,7 @@ def decompress_picture(
         SourceError, OutputExistsError, OutputError, UsageError: as for `compress_picture`.
     """
     started = time.monotonic()
+    workers = threads or usable_cpus()
     chosen = format or _format_of(output)
     if chosen not in OUTPUT_FORMATS:
         raise UsageError(f"unknown picture format {chosen!r}; known: {', '.join(OUTPUT_FORMATS)}")
@@ -175,7 +176,7 @@ def decompress_picture(
                 backend=backend,
                 model=None if model is None else os.fspath(model),
                 precision=precision,
-                threads=threads or usable_cpus(),
+                threads=workers,
             )
             # Standard output has no name that could tell that something is missing.
             tolerate: Tolerance = "tiles" if salvage and isinstance(target, Path) else "metadata"
@@ -190,7 +191,13 @@ def decompress_picture(
             check_output(target, replace=force)
         mtime_ns = stream.origin.mtime_ns if stream.origin else None
         bytes_out = _write_image(
-            target, restored.image, chosen, shown=shown, force=force, mtime_ns=mtime_ns
+            target,
+            restored.image,
+            chosen,
+            shown=shown,
+            force=force,
+            mtime_ns=mtime_ns,
+            threads=workers,
         )
         hears.advance(name, len(data))
     finally:
@@ -291,12 +298,13 @@ def _write_image(
     shown: str,
     force: bool,
     mtime_ns: int | None,
+    threads: int,
 ) -> int:
     """Write the output as `_write` does; its bytes."""
 
     def encode(file: BinaryIO) -> None:
         try:
-            write_image(image, file, format=format)
+            write_image(image, file, format=format, threads=threads)
         except (OSError, ValueError) as error:
             # Pillow's: a target that cannot be written raises an OutputError of its own.
             raise OutputError(f"cannot be written as {format}: {error}", path=shown) from error

@@ -116,11 +116,14 @@ class Synthesiser:
         needs after a part."""
         steps: list[int | Rect] = []
         last: dict[int, Rect] = {}
+        early = 0  # where the latest tile's own place would be
         for piece in pieces:
             for index in self._reader.indices(self._seen(piece)):
                 if index not in last and index not in self._tiles:
                     self._tiles[index] = Future()
-                    steps.append(index)
+                    # One tile ahead, so that no thread waits for another's.
+                    steps.insert(early, index)
+                    early = len(steps)
                 last[index] = piece
             steps.append(piece)
         last_use: dict[Rect, list[int]] = {piece: [] for piece in pieces}

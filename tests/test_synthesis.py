@@ -226,6 +226,27 @@ def test_tiles_are_let_go_when_nobody_needs_them(monkeypatch: pytest.MonkeyPatch
     assert not synthesiser._tiles
 
 
+@pytest.mark.usefixtures("small_parts")
+def test_tiles_are_decoded_one_ahead() -> None:
+    picture = scene(640, 480)
+    stream = parse(CODEC.encode(picture, tile=160))
+    synthesiser = CODEC.synthesiser(stream)
+    pieces = tiling.parts(Rect(0, 0, 640, 480).positions(STRIDE), 4)
+    steps, _ = synthesiser._plan(pieces)
+    tiles = [step for step in steps if isinstance(step, int)]
+    assert sorted(tiles) == list(range(12))
+    assert [step for step in steps if isinstance(step, Rect)] == list(pieces)
+    assert tiles[:2] == steps[:2], "the second before anything that waits for the first"
+    place = {tile: steps.index(tile) for tile in tiles}
+    needs = {piece: synthesiser._reader.indices(synthesiser._seen(piece)) for piece in pieces}
+    for at, step in enumerate(steps):
+        if isinstance(step, Rect):
+            assert all(place[tile] < at for tile in needs[step])
+            done = max(tiles.index(tile) for tile in needs[step])
+            begun = [tile for tile in tiles if place[tile] < at]
+            assert len(begun) >= min(done + 2, len(tiles))
+
+
 def test_a_lost_rectangle_takes_its_nearest_neighbours() -> None:
     symbols = np.arange(25, dtype=np.uint8).reshape(1, 5, 5)
     synthesis._extend(symbols, Rect(0, 0, 2, 3))
