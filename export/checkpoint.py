@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,11 +85,41 @@ def release(source: str | Path, target: str | Path) -> Path:
     """Write the averaged weights of a checkpoint as float16: small enough to commit. Ranges of
     bytes stay as they are: every weight of a quantised network is a multiple of one."""
     full = load(source)
-    half = {
-        k: v if k.endswith("/range") else v.astype(np.float16)
-        for k, v in full.groups["ema"].items()
+    _save_half(full.groups["ema"], full.meta, source, target)
+    return Path(target)
+
+
+def release_mean(sources: Sequence[str | Path], target: str | Path) -> Path:
+    """Write the mean of several checkpoints' averaged weights as `release` does: of states that a
+    run at a constant learning rate has passed, it is better than each (export/README.md). The
+    record is that of the last.
+
+    Raises:
+        CheckpointError: they are of different networks, or of one that is quantised.
+        ValueError: there are none.
+    """
+    checkpoints = [load(source) for source in sources]
+    if not checkpoints:
+        raise ValueError("no checkpoints")
+    last = checkpoints[-1]
+    shapes = {name: value.shape for name, value in last.groups["ema"].items()}
+    for source, one in zip(sources, checkpoints, strict=True):
+        if {name: value.shape for name, value in one.groups["ema"].items()} != shapes:
+            raise CheckpointError(f"checkpoint {source} has other weights than {sources[-1]}")
+        if any(name.endswith("/range") for name in shapes):
+            raise CheckpointError(f"checkpoint {source} is of a quantised network")
+    weights = [one.averaged() for one in checkpoints]
+    mean = {
+        name: np.mean([each[name] for each in weights], axis=0, dtype=np.float64) for name in shapes
     }
+    _save_half(mean, last.meta, sources[-1], target)
+    return Path(target)
+
+
+def _save_half(
+    weights: dict[str, np.ndarray], meta: dict[str, Any], source: str | Path, target: str | Path
+) -> None:
+    half = {k: v if k.endswith("/range") else v.astype(np.float16) for k, v in weights.items()}
     if not all(np.isfinite(v).all() for v in half.values()):
         raise CheckpointError(f"checkpoint {source} has weights that float16 cannot hold")
-    save(target, Checkpoint({"ema": half}, full.meta), compress=True)
-    return Path(target)
+    save(target, Checkpoint({"ema": half}, meta), compress=True)

@@ -223,36 +223,6 @@ def test_settings_of_older_checkpoints_load() -> None:
     assert Settings.from_dict(settings.to_dict()) == settings
 
 
-@pytest.mark.parametrize("keep", [0, 10, 3000, -1])
-def test_damaged_checkpoint(keep: int, trained: Path, tmp_path: Path) -> None:
-    from export import checkpoint
-
-    whole = (trained / "state.npz").read_bytes()
-    (tmp_path / "state.npz").write_bytes(whole[:keep])
-    with pytest.raises(checkpoint.CheckpointError, match=r"state\.npz is damaged"):
-        checkpoint.load(tmp_path)
-
-
-def test_flipped_checkpoint(trained: Path, tmp_path: Path) -> None:
-    from export import checkpoint
-
-    whole = bytearray((trained / "state.npz").read_bytes())
-    whole[len(whole) // 2] ^= 0x10
-    (tmp_path / "state.npz").write_bytes(whole)
-    with pytest.raises(checkpoint.CheckpointError, match="damaged"):
-        checkpoint.load(tmp_path)
-
-
-def test_foreign_checkpoint(tmp_path: Path) -> None:
-    from export import checkpoint
-
-    with pytest.raises(checkpoint.CheckpointError, match="no checkpoint at"):
-        checkpoint.load(tmp_path)
-    np.savez(tmp_path / "state.npz", **{"x": np.zeros(3)})
-    with pytest.raises(checkpoint.CheckpointError, match="damaged"):
-        checkpoint.load(tmp_path)
-
-
 def test_checkpoint_of_other_shape(
     command: Command, pictures: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -262,21 +232,3 @@ def test_checkpoint_of_other_shape(
     done = command("export.train", *args, "--init", trained)
     assert done.returncode == 1
     assert "does not fit the config" in done.stderr
-
-
-def test_save_leaves_old_file_when_writing_fails(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from export import checkpoint
-
-    target = tmp_path / "state.npz"
-    target.write_bytes(b"old")
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint.np, "savez", full)
-    with pytest.raises(OSError, match="No space"):
-        checkpoint.save(target, checkpoint.load(trained))
-    assert target.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["state.npz"]
