@@ -40,4 +40,21 @@ def test_write_png(benchmark: Any, sample: Sample) -> None:
         write_image(image, buffer)
         return buffer.getvalue()
 
-    assert benchmark(write).startswith(b"\x89PNG")
+    data = benchmark(write)
+    assert data.startswith(b"\x89PNG")
+    benchmark.extra_info["bytes"] = len(data)
+
+
+@pytest.mark.benchmark(group="write picture")
+@pytest.mark.parametrize("level", [1, 6])
+def test_write_png_by_pillow(benchmark: Any, sample: Sample, level: int) -> None:
+    """What `edgecomp.png_writer` is instead of; 6 is Pillow's default."""
+    benchmark.extra_info["pixels"] = sample.pixels
+    image = Image.fromarray(sample.picture.rgb)
+
+    def write() -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", compress_level=level)
+        return buffer.getvalue()
+
+    benchmark.extra_info["bytes"] = len(benchmark(write))
