@@ -72,10 +72,7 @@ def _goals_of_folder(found: Comparison | None, cores: int) -> Iterator[tuple[str
         yield (f"the same against AVIF, {_AVIF}", text, "below 1", _met(seconds < best))
     single = found.way(EDGECOMP, 1)
     if single and cores > 1:
-        ratio = single.times.seconds / seconds
-        text = f"{ratio:.2f} times as fast"
-        goal = (f"at least {SPEED_UP}", _met(ratio >= SPEED_UP)) if cores == 2 else ("", "")
-        yield (f"the same, {_cores(cores)} against one", text, *goal)
+        yield _speed_up("the same", cores, single.times.seconds / seconds)
 
 
 def _goals_of_likeness(found: Sequence[Likeness]) -> Iterator[tuple[str, ...]]:
@@ -89,28 +86,25 @@ def _goals_of_likeness(found: Sequence[Likeness]) -> Iterator[tuple[str, ...]]:
     by_cores = {one.cores: one for one in found}
     if 1 in by_cores and 2 in by_cores:
         ratio = by_cores[1].large.seconds / by_cores[2].large.seconds
-        what = "the large picture, 2 cores against one"
-        yield (what, f"{ratio:.2f} times as fast", f"at least {SPEED_UP}", _met(ratio >= SPEED_UP))
+        yield _speed_up("the large picture", 2, ratio)
 
 
 def _goals_of_many(many: Sequence[Many], cores: int) -> Iterator[tuple[str, ...]]:
     """More cores against one, where a folder was measured with both."""
-    seconds = {
-        (one.pictures, count): sum(
-            other.timed.seconds
-            for other in many
-            if (other.pictures, other.cores) == (one.pictures, count)
-        )
-        for one in many
-        for count in (1, cores)
-    }
-    for pictures in dict.fromkeys(one.pictures for one in many):
-        alone, together = seconds[pictures, 1], seconds[pictures, cores]
-        if alone and together and cores > 1:
-            ratio = alone / together
-            goal = (f"at least {SPEED_UP}", _met(ratio >= SPEED_UP)) if cores == 2 else ("", "")
-            what = f"{pictures} pictures of 768x512, both ways, {_cores(cores)} against one"
-            yield (what, f"{ratio:.2f} times as fast", *goal)
+    seconds: dict[tuple[int, int], float] = {}
+    for one in many:
+        key = one.pictures, one.cores
+        seconds[key] = seconds.get(key, 0.0) + one.timed.seconds
+    for pictures, count in seconds:
+        if count == cores > 1 and (pictures, 1) in seconds:
+            ratio = seconds[pictures, 1] / seconds[pictures, cores]
+            yield _speed_up(f"{pictures} pictures of 768x512, both ways", cores, ratio)
+
+
+def _speed_up(what: str, cores: int, ratio: float) -> tuple[str, ...]:
+    """The line of what is so many times as fast on more cores as on one."""
+    goal = (f"at least {SPEED_UP}", _met(ratio >= SPEED_UP)) if cores == 2 else ("", "")
+    return (f"{what}, {_cores(cores)} against one", f"{ratio:.2f} times as fast", *goal)
 
 
 def _goals_of_memory(

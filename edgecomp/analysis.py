@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgecomp.backends import Backend, Latent
-from edgecomp.pipeline import in_order
+from edgecomp.pipeline import side_by_side
 from edgecomp.tiling import Rect, parts
 
 if TYPE_CHECKING:
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
     from edgecomp.models import Model
     from edgecomp.pictures import PixelSource
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def analyse(
@@ -62,15 +58,6 @@ def analyse(
             _put(latent, whole, piece.seen_from(rect))
     assert whole is not None
     return whole
-
-
-def side_by_side(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
-) -> Generator[Result, None, None]:
-    """Like `in_order`; with one thread, that is the caller's."""
-    if threads > 1:
-        return in_order(function, items, threads=threads)
-    return (function(item) for item in items)
 
 
 def part_of(latent: Latent, rect: Rect) -> Latent:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecomp import constants as k
-from edgecomp.analysis import analyse, part_of, side_by_side
+from edgecomp.analysis import analyse, part_of
 from edgecomp.backends import Backend, Latent, load_backend
 from edgecomp.codestream import Codestream, Origin, Section, Tile
 from edgecomp.entropy import (
@@ -26,13 +26,14 @@ from edgecomp.errors import ModelNotFoundError
 from edgecomp.model_coders import load_coder
 from edgecomp.models import Model, find_model, load_model, shipped_model
 from edgecomp.pictures import Picture, PixelSource
+from edgecomp.pipeline import side_by_side
 from edgecomp.symbol_hash import hash_of_tiles, symbol_hash
 from edgecomp.synthesis import Synthesiser
 from edgecomp.tile_reader import TileReader, check_model
 from edgecomp.tiling import Rect, tile_rects, tile_size
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
 
 class Codec:
@@ -218,18 +219,14 @@ class Codec:
             salvage=salvage,
         )
 
-    def decode(self, stream: Codestream, *, leave_out: Collection[int] = frozenset()) -> Picture:
+    def decode(self, stream: Codestream) -> Picture:
         """The picture of a codestream.
-
-        Args:
-            stream: what to decode.
-            leave_out: kinds of sections that are not to be decoded (`Codestream.damaged_sections`).
 
         Raises:
             CorruptDataError, ModelError, UnsupportedVersionError: see `decode_symbols`.
         """
         alpha, icc, exif, xmp = (
-            None if kind in leave_out else stream.section(kind)
+            stream.section(kind)
             for kind in (k.SECTION_ALPHA, k.SECTION_ICC, k.SECTION_EXIF, k.SECTION_XMP)
         )
         stream.check_tiles()

@@ -262,7 +262,7 @@ class _Restorer:
         codec = self._codecs.for_stream(stream)
         memory = memory_for(stream.width * stream.height)
         with self._budget.hold(memory):
-            alone = 2 * memory > self._budget.limit
+            alone = self._budget.holds_only_one(memory)
             threads = self._threads if alone else codec.threads
             restored = restore(codec, stream, tolerate=self._tolerate, threads=threads)
             name = self._names[member]

@@ -105,10 +105,10 @@ def _save_options(info: dict[str | tuple[int, int], Any], format: str) -> dict[s
             text.add_itxt(_XMP_KEY, xmp.decode("utf-8", "replace"))
             options["pnginfo"] = text
     elif format in {"jpeg", "webp"}:
-        options |= {"quality": _JPEG_QUALITY, "subsampling": 0}
-        if format == "webp":
-            options = options | {"lossless": True, "quality": 50, "exact": True}
-            del options["subsampling"]
+        if format == "jpeg":
+            options |= {"quality": _JPEG_QUALITY, "subsampling": 0}
+        else:
+            options |= {"lossless": True, "quality": 50, "exact": True}
         if exif:
             options["exif"] = exif
         if xmp:

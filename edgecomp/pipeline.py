@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from edgecomp.machine import usable_cpus
 
-__all__ = ["Budget", "Progress", "Silent", "in_order", "usable_cpus"]
+__all__ = ["Budget", "Progress", "Silent", "in_order", "side_by_side", "usable_cpus"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -91,6 +91,10 @@ class Budget:
                 self._held -= granted
                 self._changed.notify_all()
 
+    def holds_only_one(self, amount: int) -> bool:
+        """Whether somebody who holds so much leaves no room for another of that amount."""
+        return 2 * amount > self.limit
+
     def stop(self) -> None:
         """Turn away who waits and whoever comes; what is held stays so until it is given back."""
         with self._changed:
@@ -147,3 +151,12 @@ def in_order(
         if budget is not None:
             budget.stop()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def side_by_side(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int
+) -> Generator[Result, None, None]:
+    """Like `in_order`; one thread is the caller's own. To be closed likewise."""
+    if threads > 1:
+        return in_order(function, items, threads=threads)
+    return (function(item) for item in items)

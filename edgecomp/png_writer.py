@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 from PIL import Image
 
-from edgecomp.pipeline import in_order
+from edgecomp.pipeline import side_by_side
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,10 +124,7 @@ def _strips(image: Image.Image, threads: int) -> Iterator[_Strip]:
         deflated += stream.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
         return _Strip(deflated, zlib.adler32(filtered), filtered.nbytes)
 
-    if threads == 1 or len(tops) == 1:
-        yield from map(strip, tops)
-        return
-    with closing(in_order(strip, tops, threads=threads)) as strips:
+    with closing(side_by_side(strip, tops, threads=min(threads, len(tops)))) as strips:
         yield from strips
 
 

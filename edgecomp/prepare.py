@@ -165,8 +165,9 @@ class Preparer:
         try:
             image = open_picture(file, name=job.source, max_pixels=self._max_pixels)
             pixels = image.width * image.height
-            with self._budget.hold(memory_for(pixels)):
-                alone = 2 * memory_for(pixels) > self._budget.limit
+            memory = memory_for(pixels)
+            with self._budget.hold(memory):
+                alone = self._budget.holds_only_one(memory)
                 picture = load_picture(image, name=job.source)
                 codestream = codec.encode(
                     picture, origin=origin, threads=self._threads if alone else None

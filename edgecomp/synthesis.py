@@ -1,7 +1,7 @@
 """Symbols to pixels: the decoder network, given a codestream's symbols in parts.
 
-Tiles are decoded when a part first needs them and let go after the last one that does, so memory
-grows with the width of a picture at most.
+Tiles are decoded before a part first needs them, one ahead, and let go after the last part that
+does, so memory grows with the width of a picture at most.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecomp.analysis import side_by_side
 from edgecomp.backends import Backend
 from edgecomp.errors import CorruptDataError
+from edgecomp.pipeline import side_by_side
 from edgecomp.tiling import Rect, parts
 
 if TYPE_CHECKING:

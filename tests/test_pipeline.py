@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from edgecomp.pipeline import Budget, in_order
+from edgecomp.pipeline import Budget, in_order, side_by_side
 
 # Far beyond what anything here takes: a test that hangs fails instead.
 PATIENCE = 30.0
@@ -100,6 +100,21 @@ def hold(budget: Budget, amount: int) -> Asking:
     asking = Asking(budget, amount)
     assert asking.granted.wait(PATIENCE)
     return asking
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_thread_is_the_caller_s_own(threads: int) -> None:
+    with closing(
+        side_by_side(lambda item: (item, threading.get_ident()), range(5), threads=threads)
+    ) as results:
+        found = list(results)
+    assert [item for item, _ in found] == list(range(5))
+    assert all((ident == threading.get_ident()) == (threads == 1) for _, ident in found)
+
+
+@pytest.mark.parametrize(("amount", "only"), [(50, False), (51, True), (200, True), (0, False)])
+def test_what_leaves_no_room_for_another(amount: int, only: bool) -> None:
+    assert Budget(100).holds_only_one(amount) is only
 
 
 def test_what_fits_is_held_together_and_the_rest_waits() -> None:
