@@ -10,6 +10,10 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
 
+# For programs that compute for long: on a busy machine they took 240 s where they take 30 on an
+# idle one, so only what hangs takes so long.
+HANG_SECONDS = 1200
+
 
 def in_parts_as_whole(folder: Path, precision: str) -> tuple[bool, bool]:
     """Whether the networks of a model folder give in parts, with the halo of its manifest around

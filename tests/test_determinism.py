@@ -15,7 +15,7 @@ import fingerprints
 import numpy as np
 import onnxruntime
 import pytest
-from common import DATA, ROOT
+from common import DATA, HANG_SECONDS, ROOT
 
 from edgecomp.backends import load_backend
 from edgecomp.models import load_model, shipped_models
@@ -138,7 +138,7 @@ def forced() -> dict[str, dict[str, list[str]]]:
     outcome = {}
     try:
         for processor, process in running.items():
-            stdout, stderr = process.communicate(timeout=300)
+            stdout, stderr = process.communicate(timeout=HANG_SECONDS)
             assert process.returncode == 0, f"{processor}: {stderr[-2000:]}"
             outcome[processor] = json.loads(stdout)
     finally:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import HANG_SECONDS
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
             env=environment(**cache, **env),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=HANG_SECONDS,
             check=False,
         )
 

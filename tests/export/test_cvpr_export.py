@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import in_parts_as_whole
+from common import HANG_SECONDS, in_parts_as_whole
 from PIL import Image
 
 from .conftest import ROOT, Command, environment
@@ -164,7 +164,7 @@ def case(
         [sys.executable, "-c", EXPORT, str(source), str(pictures), str(folder)],
         cwd=ROOT,
         env=environment(KERAS_BACKEND="tensorflow"),
-        timeout=200,
+        timeout=HANG_SECONDS,
         capture_output=True,
         text=True,
         check=False,

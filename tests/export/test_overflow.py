@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from common import HANG_SECONDS
 
 from .conftest import ROOT
 
@@ -402,7 +403,7 @@ def command(*paths: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANG_SECONDS,
     )
 
 

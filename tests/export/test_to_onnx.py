@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import in_parts_as_whole
+from common import HANG_SECONDS, in_parts_as_whole
 
 from .conftest import ROOT, Command, environment
 
@@ -96,7 +96,7 @@ np.save(sys.argv[3], session.run([name], {"picture": picture})[0])
         cwd=ROOT,
         env=environment(KERAS_BACKEND="tensorflow"),
         check=True,
-        timeout=200,
+        timeout=HANG_SECONDS,
         capture_output=True,
     )
     from export.measure import Meter
@@ -205,7 +205,7 @@ np.savez(sys.argv[3], symbols=symbols.numpy(), restored=restored.numpy())
         cwd=tmp_path,
         env=environment(),
         check=True,
-        timeout=200,
+        timeout=HANG_SECONDS,
         capture_output=True,
     )
     with np.load(tmp_path / "out.npz") as out:
