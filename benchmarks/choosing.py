@@ -30,7 +30,7 @@ from edgecomp.codec import Codec
 from edgecomp.codestream import parse
 from edgecomp.constants import DEFAULT_QUALITY, QUALITIES
 from edgecomp.errors import EdgecompError
-from edgecomp.metrics import ms_ssim, psnr
+from edgecomp.metrics import bits_per_pixel, ms_ssim, psnr
 from edgecomp.models import MANIFEST, Model, shipped_model
 from edgecomp.pictures import Picture, read_picture
 from export import fractions
@@ -100,7 +100,7 @@ def measure(codec: Codec, pictures: Sequence[Picture]) -> Outcome:
         scores.append((ms_ssim(picture.rgb, again), psnr(picture.rgb, again)))
     similarity, noise = np.mean(scores, axis=0)
     pixels = sum(picture.width * picture.height for picture in pictures)
-    return Outcome(8 * size / pixels, float(similarity), float(noise))
+    return Outcome(bits_per_pixel(size, pixels), float(similarity), float(noise))
 
 
 def at(model: Model, rate: float, pictures: Sequence[Picture]) -> Outcome:

@@ -46,6 +46,7 @@ from edgecomp.codec import Codec
 from edgecomp.codestream import parse
 from edgecomp.constants import QUALITIES
 from edgecomp.errors import EdgecompError
+from edgecomp.metrics import bits_per_pixel
 from edgecomp.pictures import read_picture
 from export.checkpoint import CheckpointError
 
@@ -270,7 +271,7 @@ def record_of(table: Table) -> dict[str, object]:
     """A table for JSON: as measured, and the goals."""
     record = asdict(table)
     for row in record["rows"]:
-        row["bpp"] = row["bytes"] * 8 / table.pixels
+        row["bpp"] = bits_per_pixel(row["bytes"], table.pixels)
     record["goals"] = [asdict(goal) for goal in table.goals()]
     return record
 

@@ -1,4 +1,4 @@
-"""How close two pictures are: PSNR and MS-SSIM."""
+"""How close two pictures are, and at what rate: PSNR, MS-SSIM, bits per pixel."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ _TILE_COLUMNS: Final = 160
 _BLOCK_COLUMNS: Final = 32
 _HALVED_ROWS: Final = 64
 _SQUARED_AT_ONCE: Final = 2**16
+
+
+def bits_per_pixel(count: int, pixels: int) -> float:
+    """The rate of so many bytes, as they are on disk, for so many pixels.
+
+    Raises:
+        ValueError: there are no pixels.
+    """
+    if pixels < 1:
+        raise ValueError(f"{pixels} pixels have no rate")
+    return 8 * count / pixels
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

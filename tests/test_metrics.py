@@ -10,7 +10,14 @@ import pytest
 from common import ROOT
 from PIL import Image
 
-from edgecomp.metrics import MS_SSIM_MIN_SIDE, Reference, ms_ssim, ms_ssim_scales, psnr
+from edgecomp.metrics import (
+    MS_SSIM_MIN_SIDE,
+    Reference,
+    bits_per_pixel,
+    ms_ssim,
+    ms_ssim_scales,
+    psnr,
+)
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # Sides where the number of scales changes.
@@ -30,6 +37,13 @@ def test_equal_pictures(pair: tuple[np.ndarray, np.ndarray]) -> None:
     assert psnr(pair[0], pair[0]) == float("inf")
     assert ms_ssim(pair[0], pair[0]) == pytest.approx(1, abs=1e-6)
     assert ms_ssim(pair[0], pair[0]) <= 1
+
+
+def test_bits_per_pixel() -> None:
+    assert bits_per_pixel(768 * 512, 768 * 512) == 8
+    assert bits_per_pixel(0, 1) == 0
+    with pytest.raises(ValueError, match="0 pixels have no rate"):
+        bits_per_pixel(100, 0)
 
 
 def test_psnr_by_hand() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgecomp.evaluation.embed import Embedded, shown, thumbnail
-from edgecomp.metrics import Reference
+from edgecomp.metrics import Reference, bits_per_pixel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,7 +197,7 @@ class _Scorer:
             quality=quality,
             own=own,
             bytes=size,
-            bpp=8 * size / pixels,
+            bpp=bits_per_pixel(size, pixels),
             ms_ssim=ms_ssim,
             psnr=psnr,
             embedded=embedded,

@@ -17,7 +17,7 @@ from edgecomp.evaluation.results import (
     Row,
 )
 from edgecomp.evaluation.sources import Source
-from edgecomp.metrics import MS_SSIM_MIN_SIDE, ms_ssim_scales
+from edgecomp.metrics import MS_SSIM_MIN_SIDE, bits_per_pixel, ms_ssim_scales
 
 # A reader who expects the archive's bytes must be told where they are not.
 _CODESTREAMS = "bytes of the codestreams, without an archive"
@@ -65,7 +65,7 @@ def with_bytes(row: Row, count: int, sources: Sequence[Source]) -> Row:
         row,
         images=len(sources),
         bytes=count,
-        bpp=8 * count / pixels,
+        bpp=bits_per_pixel(count, pixels),
         compression_rate=sum(source.png_bytes for source in sources) / count,
     )
 
