@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class DataError(RuntimeError):
 class Pool:
     """Pictures of several sizes end to end in ``pixels``; row i of ``table`` is (offset, H, W)."""
 
-    pixels: np.ndarray  # uint8 [total]
+    pixels: np.ndarray  # uint8 [total]: rows of samples, all channels of one after the other
     table: np.ndarray  # int32 [count, 3]
     weights: np.ndarray  # float32 [count], sums to 1: how often a picture is drawn
 
@@ -62,11 +62,15 @@ def held_back(files: list[Path], count: int, side: int) -> list[Path]:
 
 
 def load_pool(files: list[Path], crop: int, scales: Sequence[float] = (1.0,)) -> Pool:
-    """Decode every picture, and keep it at each of the scales at which it still holds a crop.
+    """Decode every picture, and keep it at each of the scales at which it still holds a crop."""
+    return pool_of(scaled(files, crop, scales), crop)
+
+
+def scaled(files: list[Path], crop: int, scales: Sequence[float]) -> Iterator[np.ndarray]:
+    """uint8 [H, W, 3]: every picture at each of the scales at which it still holds a crop.
 
     Smaller copies show the networks finer texture, and objects at other sizes.
     """
-    arrays: list[np.ndarray] = []
     for path in files:
         picture = read_picture(path)
         for scale in scales:
@@ -78,7 +82,12 @@ def load_pool(files: list[Path], crop: int, scales: Sequence[float] = (1.0,)) ->
                 small = np.asarray(
                     Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
                 )
-            arrays.append(small)
+            yield small
+
+
+def pool_of(pictures: Iterable[np.ndarray], crop: int) -> Pool:
+    """Pictures of one number of channels, each large enough for a crop, end to end."""
+    arrays = list(pictures)
     if not arrays:
         raise DataError(f"no training picture is at least {crop} pixels on both sides")
     sizes = [a.size for a in arrays]

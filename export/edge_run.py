@@ -10,6 +10,7 @@ from export.data import Pool, sample_patches
 from export.family import Networks, Params, Result
 from export.networks import edge
 from export.networks.edge import ConfigError
+from export.networks.fakequant import straight
 from export.settings import Training
 
 SHIFT = 128.0 / 255.0
@@ -31,11 +32,11 @@ class EdgeNetworks(Networks):
     def run(
         self, params: Params, pictures: jax.Array, quality: jax.Array, training: bool = False
     ) -> Result:
-        """One pass; latents are rounded with the gradient of the identity."""
+        """One pass; latents are rounded, and zeros chosen, with the gradient of the identity."""
         centred = (pictures.astype(jnp.float32) - 128.0) / 255.0
         patches = edge.to_patches(centred, self.config.patch)
         latents = self.call(self.encoder, params, patches, quality)
-        latents = edge.straight_through_round(latents)
+        latents = straight(latents, self.rounded(params, latents, quality))
         patches = self.call(self.decoder, params, latents, quality)
         restored = edge.from_patches(patches, self.config.patch)
         pixels = pictures.shape[1] * pictures.shape[2]
@@ -43,6 +44,22 @@ class EdgeNetworks(Networks):
         whole = jnp.round(latents)
         zeros = jnp.mean(whole == 0, axis=(1, 2, 3))
         return Result(centred + SHIFT, restored + SHIFT, bpp, bpp, whole, zeros, {})
+
+    def rounded(self, params: Params, latents: jax.Array, quality: jax.Array) -> jax.Array:
+        """Latents as whole numbers. With `training.choose`, ones become zeros where the bits that
+        this saves are worth the squared error that it costs.
+
+        That is the rule of the coder (docs/context-coder.md), by this context model and with the
+        neighbours as rounded, where the coder sees what it has chosen before.
+        """
+        whole = jnp.round(latents)
+        worth = self.training.choose
+        if not worth:
+            return whole
+        distribution = self.call(self.context, params, whole, quality)
+        saved = edge.bits(whole, distribution) - edge.bits(jnp.zeros_like(whole), distribution)
+        loss = 2.0 * jnp.abs(latents) - 1.0
+        return jnp.where((jnp.abs(whole) == 1) & (loss < worth * saved), 0.0, whole)
 
     def bits(self, params: Params, latents: jax.Array, quality: jax.Array) -> jax.Array:
         """Ideal bits [n] of rounded latents [n, h, w, c]."""

@@ -37,6 +37,8 @@ class Networks(ABC):
     """The networks of one family, built from its config and the training's numbers."""
 
     fast: tuple[str, ...]  # starts of the weights whose learning rate is times `training.fast`
+    channels = 3  # of the arrays that `run` is given
+    grid = 1  # pixels of which the corners of crops are multiples; above one, none is mirrored
     models: list[keras.Model]
 
     @cached_property

@@ -38,6 +38,7 @@ def starting(args: argparse.Namespace) -> Settings:
         seconds=args.seconds or 0.0,
         steps=args.steps or settings.training.steps,
         warmup=args.warmup,
+        choose=settings.training.choose if args.choose is None else args.choose,
     )
     plain = settings.network
     network = dataclasses.replace(plain, quantised=not args.float)
@@ -59,6 +60,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quality", help="needed where the network has several")
     parser.add_argument("--position", type=float, help="between the trained qualities")
     parser.add_argument("--lambda", dest="lagrange", type=float, help="weight of the distortion")
+    parser.add_argument(
+        "--choose", type=float, metavar="LAMBDA", help="make zeros of ones, as export.to_onnx does"
+    )
     parser.add_argument("--float", action="store_true", help="train without the roundings")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--warmup", type=int, default=50, help="steps")

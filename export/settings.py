@@ -43,6 +43,7 @@ class Training:
     clip: float = 5.0  # global gradient norm; 0 lets every gradient through
     ema: float = 0.999
     seed: int = 1
+    choose: float = 0.0  # of edge: squared error of a latent that a bit saved is worth; 0 rounds
     precision: str = "float32"  # or bfloat16, for the trunks' arithmetic
     held_back: int = 40
     held_back_side: int = 384

@@ -50,20 +50,31 @@ def matching(
 
 
 def draw_crops(
-    key: jax.Array, pixels: jax.Array, table: jax.Array, shares: jax.Array, batch: int, crop: int
+    key: jax.Array,
+    pixels: jax.Array,
+    table: jax.Array,
+    shares: jax.Array,
+    batch: int,
+    crop: int,
+    *,
+    channels: int = 3,
+    grid: int = 1,
 ) -> jax.Array:
-    """Random crops [batch, crop, crop, 3] of the resident pictures, half of them mirrored."""
+    """Random crops [batch, crop, crop, channels] of the resident pictures, half of them mirrored.
+
+    With a ``grid`` above one their corners are multiples of it, and none is mirrored.
+    """
     pick, rows, cols, flip = jax.random.split(key, 4)
     index = jax.random.choice(pick, table.shape[0], (batch,), p=shares)
     offset, height, width = table[index].T
-    top = jax.random.randint(rows, (batch,), 0, height - crop + 1)
-    left = jax.random.randint(cols, (batch,), 0, width - crop + 1)
-    mirrored = jax.random.bernoulli(flip, shape=(batch, 1))
+    top = grid * jax.random.randint(rows, (batch,), 0, (height - crop) // grid + 1)
+    left = grid * jax.random.randint(cols, (batch,), 0, (width - crop) // grid + 1)
+    mirrored = jax.random.bernoulli(flip, shape=(batch, 1)) & (grid == 1)
     across = jnp.arange(crop)[None]
     across = jnp.where(mirrored, crop - 1 - across, across) + left[:, None]
     down = jnp.arange(crop)[None] + top[:, None]
-    at = offset[:, None, None] + (down * width[:, None])[:, :, None] * 3 + across[:, None] * 3
-    return pixels[at[..., None] + jnp.arange(3)]
+    at = (down * width[:, None])[:, :, None] + across[:, None]
+    return pixels[(offset[:, None, None] + at * channels)[..., None] + jnp.arange(channels)]
 
 
 def make_step(networks: Networks, settings: Settings) -> Callable[..., Any]:
@@ -94,7 +105,14 @@ def make_step(networks: Networks, settings: Settings) -> Callable[..., Any]:
     ) -> tuple[dict[str, Params], jax.Array]:
         key = jax.random.fold_in(jax.random.key(training.seed), number)
         crop_key, quality_key = jax.random.split(key)
-        crops = draw_crops(crop_key, *pool, training.batch, training.crop)
+        crops = draw_crops(
+            crop_key,
+            *pool,
+            training.batch,
+            training.crop,
+            channels=networks.channels,
+            grid=networks.grid,
+        )
         quality = jax.random.randint(quality_key, (training.batch,), 0, count)
         weights = state["weights"]
         trained = {k: v for k, v in weights.items() if k in networks.trainable}

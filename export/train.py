@@ -30,7 +30,7 @@ import numpy as np
 
 from export import checkpoint as ckpt
 from export import data, losses, step
-from export.family import Params
+from export.family import Networks, Params
 from export.networks.edge import ConfigError
 from export.settings import Settings, Training, load_settings
 
@@ -81,14 +81,22 @@ class Run:
         keras.utils.set_random_seed(training.seed)
         files = data.list_pictures(folders)
         held = data.held_back(files, training.held_back, training.held_back_side)
-        self.held = data.load_centres(held, training.held_back_side)
         kept = set(held)
-        trained_on = [f for f in files if f not in kept]
-        self.pool = data.load_pool(trained_on, training.crop, training.scales)
-        self.networks = step.networks_of(settings)
+        self.networks = self._networks()
+        self.held, self.pool = self._pictures(held, [f for f in files if f not in kept])
         self.evaluate = step.make_evaluate(self.networks, len(settings.network.qualities))
         self.number, self.seconds = 0, 0.0
         self.state: dict[str, Params] = {}
+
+    def _networks(self) -> Networks:
+        """What is trained."""
+        return step.networks_of(self.settings)
+
+    def _pictures(self, held: list[Path], files: list[Path]) -> tuple[np.ndarray, data.Pool]:
+        """What training is measured on, uint8 [n, side, side, channels], and what it draws from."""
+        training = self.settings.training
+        centres = data.load_centres(held, training.held_back_side)
+        return centres, data.load_pool(files, training.crop, training.scales)
 
     def begin(self, init: str | None) -> None:
         """First weights: from scratch, or the averaged weights of a checkpoint."""

@@ -280,11 +280,6 @@ def bits(latents: Any, distribution: Any) -> Any:
     return nats / float(np.log(2.0))
 
 
-def straight_through_round(x: Any) -> Any:
-    """Rounded values with the gradient of the identity."""
-    return x + ops.stop_gradient(ops.round(x) - x)
-
-
 def principal_components(patches: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean [d] and the first ``count`` principal directions [d, count] of patches [m, d]."""
     mean = patches.mean(0)

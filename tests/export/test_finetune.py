@@ -17,18 +17,6 @@ from .test_to_onnx import run
 
 
 @pytest.fixture(scope="module")
-def tuned(
-    command: Command, trained: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Run folder of quality B, six steps with the roundings."""
-    out = tmp_path_factory.mktemp("tuned") / "b"
-    options = ("--quality", "B", "--steps", 6, "--learning-rate", 1e-3, "--warmup", 1)
-    done = command("export.finetune", trained, "--out", out, "--data", pictures, *options)
-    assert done.returncode == 0, done.stderr
-    return out
-
-
-@pytest.fixture(scope="module")
 def model(
     command: Command, tuned: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

@@ -203,6 +203,27 @@ def test_draw_crops_come_from_the_pictures() -> None:
     assert len({crop.tobytes() for crop in crops}) > 6
 
 
+def test_crops_on_a_grid_are_not_mirrored() -> None:
+    import jax
+    import jax.numpy as jnp
+
+    from export.step import draw_crops
+
+    rng = np.random.default_rng(9)
+    arrays = [rng.integers(0, 256, (h, w, 4), dtype=np.uint8) for h, w in ((24, 40), (32, 16))]
+    table = np.array([(0, 24, 40), (24 * 40 * 4, 32, 16)], np.int32)
+    pixels = np.concatenate([a.reshape(-1) for a in arrays])
+    pool = [jnp.asarray(v) for v in (pixels, table, np.array([0.5, 0.5], np.float32))]
+    drawn = draw_crops(jax.random.key(0), *pool, batch=64, crop=16, channels=4, grid=8)
+    windows = {
+        a[i : i + 16, j : j + 16].tobytes()
+        for a in arrays
+        for i in range(0, a.shape[0] - 15, 8)
+        for j in range(0, a.shape[1] - 15, 8)
+    }
+    assert {crop.tobytes() for crop in np.asarray(drawn)} == windows
+
+
 def test_split_weights_keep_fourteen_bits() -> None:
     from export.quantise import HIGH, LOW, split_weights
 
