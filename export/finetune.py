@@ -39,6 +39,7 @@ def starting(args: argparse.Namespace) -> Settings:
         steps=args.steps or settings.training.steps,
         warmup=args.warmup,
         choose=settings.training.choose if args.choose is None else args.choose,
+        floor=settings.training.floor if args.floor is None else args.floor,
     )
     plain = settings.network
     network = dataclasses.replace(plain, quantised=not args.float)
@@ -65,6 +66,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--float", action="store_true", help="train without the roundings")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument(
+        "--floor", type=float, help="a cosine down to this share of it; 1: constant"
+    )
     parser.add_argument("--warmup", type=int, default=50, help="steps")
     parser.add_argument("--steps", type=int, help="horizon in steps")
     parser.add_argument("--seconds", type=float, help="horizon in seconds of training")

@@ -68,6 +68,57 @@ def test_loss_lowers_its_own_measure(distortion: str) -> None:
         np.testing.assert_array_equal(np.asarray(value), before[name], err_msg=name)
 
 
+def test_ones_become_zeros_where_the_bits_are_worth_it() -> None:
+    """The rule of the coder, written out: 1 + 2 v f < lambda (bits of v less bits of 0)."""
+    import jax.numpy as jnp
+
+    from export import step
+    from export.networks import edge
+
+    rng = np.random.default_rng(5)
+    latents = jnp.asarray(rng.laplace(0, 0.8, (2, 6, 9, 16)).astype(np.float32))
+    quality = jnp.zeros(2, jnp.int32)
+    whole = np.round(np.asarray(latents))
+    changed = []
+    for worth in (0.0, 0.1, 0.5):
+        networks = step.networks_of(one_quality(choose=worth))
+        weights = networks.weights()
+        weights["ctx_scale_bias/table"] = (
+            weights["ctx_scale_bias/table"] - 1.0
+        )  # as of rare ones, so that there is much to save
+        params = {name: jnp.asarray(value) for name, value in weights.items()}
+        chosen = np.asarray(networks.rounded(params, latents, quality))
+        context = networks.call(networks.context, params, jnp.asarray(whole), quality)
+        cost = [np.asarray(edge.bits(jnp.asarray(v), context)) for v in (whole, 0 * whole)]
+        loss = 1 + 2 * whole * (np.asarray(latents) - whole)
+        wanted = (np.abs(whole) == 1) & (loss < worth * (cost[0] - cost[1]))
+        np.testing.assert_array_equal(chosen, np.where(wanted, 0, whole))
+        changed.append(wanted.mean())
+    assert changed[0] == 0
+    assert 0.01 < changed[1] < changed[2]
+
+
+def test_choosing_passes_the_gradient_of_rounding() -> None:
+    """What is chosen is a constant added: the encoder learns from it as from a rounding."""
+    import jax
+    import jax.numpy as jnp
+
+    from export import step
+
+    networks = step.networks_of(one_quality(choose=0.2))
+    params = {name: jnp.asarray(value) for name, value in networks.weights().items()}
+    pictures = jnp.asarray(picture()[None])
+
+    def error(params: Any) -> Any:
+        result = networks.run(params, pictures, jnp.zeros(1, jnp.int32), training=True)
+        return jnp.mean((result.restored - result.source) ** 2) + result.bpp.mean()
+
+    slopes = jax.grad(error)(params)
+    for name in ("enc_linear/kernel", "dec_linear/kernel", "ctx_left/kernel"):
+        assert np.isfinite(slopes[name]).all()
+        assert np.abs(slopes[name]).max() > 0
+
+
 def test_pool_has_the_copies_that_hold_a_crop(tmp_path: Path) -> None:
     from export import data
 
