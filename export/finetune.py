@@ -21,7 +21,7 @@ from export import calibrate, data
 from export import checkpoint as ckpt
 from export.folding import fold_source
 from export.networks.edge import ConfigError
-from export.settings import Settings
+from export.settings import CHOICES, Settings
 from export.train import Run, Stop
 
 START = "start.npz"
@@ -39,6 +39,7 @@ def starting(args: argparse.Namespace) -> Settings:
         steps=args.steps or settings.training.steps,
         warmup=args.warmup,
         choose=settings.training.choose if args.choose is None else args.choose,
+        slope=args.slope or settings.training.slope,
         floor=settings.training.floor if args.floor is None else args.floor,
     )
     plain = settings.network
@@ -64,6 +65,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--choose", type=float, metavar="LAMBDA", help="make zeros of ones, as export.to_onnx does"
     )
+    parser.add_argument("--slope", choices=CHOICES["slope"], help="of the bits: where it is taken")
     parser.add_argument("--float", action="store_true", help="train without the roundings")
     parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument(

@@ -15,6 +15,7 @@ NetworkConfig = EdgeConfig | CvprConfig
 KINDS: dict[str, type[EdgeConfig] | type[CvprConfig]] = {"edge": EdgeConfig, "cvpr": CvprConfig}
 CHOICES = {
     "distortion": ("msssim", "mse"),
+    "slope": ("rounded", "smooth"),
     "schedule": ("cosine", "staircase"),
     "precision": ("float32", "bfloat16"),
 }
@@ -48,6 +49,7 @@ class Training:
     held_back: int = 40
     held_back_side: int = 384
     # edge only
+    slope: str = "rounded"  # of edge: where latents take the slope of their bits; or smooth
     step: float = 0.35  # initial quantiser step of the linear path, pictures in 0..1
     gains: tuple[float, ...] = (1.0, 1.8, 3.0)  # initial gain of each quality
     # cvpr only

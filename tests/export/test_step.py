@@ -119,6 +119,46 @@ def test_choosing_passes_the_gradient_of_rounding() -> None:
         assert np.abs(slopes[name]).max() > 0
 
 
+def test_the_smooth_slope_of_the_bits() -> None:
+    """Latents learn what a step of one unit around them costs; all else is as with the slope at
+    whole numbers: the bits, and what the context model learns, from its own inputs too."""
+    import jax
+    import jax.numpy as jnp
+
+    from export import step
+    from export.networks import edge
+    from export.networks.fakequant import straight
+
+    rng = np.random.default_rng(6)
+    exact = jnp.asarray(rng.laplace(0, 0.8, (2, 5, 7, 16)).astype(np.float32))
+    whole = jnp.round(exact)
+    quality = jnp.zeros(2, jnp.int32)
+    found: dict[str, Any] = {}
+    params: dict[str, Any] = {}
+    for slope in ("rounded", "smooth"):
+        networks = step.networks_of(one_quality(slope=slope))
+        params = params or {k: jnp.asarray(v) for k, v in networks.weights().items()}
+
+        def total(params: Any, exact: Any, networks: Any = networks) -> Any:
+            return networks.bits(params, straight(exact, whole), quality, exact).sum()
+
+        found[slope] = jax.value_and_grad(total, (0, 1))(params, exact)
+    (bits, (weights, here)), (smooth_bits, (smooth_weights, smooth)) = found.values()
+    np.testing.assert_allclose(smooth_bits, bits, rtol=1e-5)
+    for name, value in weights.items():
+        np.testing.assert_allclose(smooth_weights[name], value, rtol=1e-3, atol=1e-3)
+    context = networks.call(networks.context, params, whole, quality)
+    at_whole = jax.grad(lambda v: edge.bits(v, context).sum())(whole)
+    around = edge.bits(exact + 0.5, context) - edge.bits(exact - 0.5, context)
+    np.testing.assert_allclose(smooth - around, here - at_whole, atol=2e-3)
+    # A latent that is rounded to zero is held there, where the slope at zero holds nothing.
+    zeros = np.asarray((whole == 0) & (jnp.abs(exact) > 0.3))
+    outwards = np.sign(np.asarray(exact))
+    held, not_held = ((outwards * np.asarray(slope))[zeros].mean() for slope in (around, at_whole))
+    assert held > 0.1
+    assert abs(not_held) < held / 2
+
+
 def test_pool_has_the_copies_that_hold_a_crop(tmp_path: Path) -> None:
     from export import data
 
