@@ -35,7 +35,7 @@ from edgecomp.errors import EdgecompError
 from edgecomp.model_coders import load_coder
 from edgecomp.models import Model, load_model
 from export import checkpoint as ckpt
-from export import data
+from export import continued, data
 from export.context import chosen
 from export.edge_run import SHIFT, EdgeNetworks
 from export.family import Params, Result
@@ -45,7 +45,6 @@ from export.networks.edge import ConfigError, EdgeConfig
 from export.settings import Settings, Training
 from export.train import Run, Stop
 
-START = "start.npz"
 FLOOR = 0.01  # of the learning rate: no rate is at stake, so it may come down
 # Of a picture's latents, the share that the graph may round otherwise than the network does
 # (measured: under 0.001); another model's differ in a tenth of them at least.
@@ -195,17 +194,9 @@ class DecoderRun(Run):
 def starting(args: argparse.Namespace) -> Settings:
     """Write the checkpoint that the run begins from; returns its settings."""
     settings, weights = fold_source(args.source, args.quality, args.position)
-    training = dataclasses.replace(
-        settings.training,
-        learning_rate=args.learning_rate,
-        floor=FLOOR,
-        seconds=args.seconds or 0.0,
-        steps=args.steps or settings.training.steps,
-        warmup=args.warmup,
-    )
+    training = dataclasses.replace(continued.timed(settings.training, args), floor=FLOOR)
     settings = dataclasses.replace(settings, training=training)
-    meta = {"settings": settings.to_dict(), "step": 0, "seconds": 0.0}
-    ckpt.save(args.out / START, ckpt.Checkpoint({"ema": weights}, meta))
+    continued.write_start(args, settings, weights)
     return settings
 
 
@@ -219,47 +210,26 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quality", help="needed where the network has several")
     parser.add_argument("--position", type=float, help="as of MODELDIR")
     parser.add_argument("--rate-scale", type=float, default=1.0, help="as of MODELDIR")
-    parser.add_argument("--learning-rate", type=float, default=2e-4)
-    parser.add_argument("--warmup", type=int, default=50, help="steps")
-    parser.add_argument("--steps", type=int, help="horizon in steps")
-    parser.add_argument("--seconds", type=float, help="horizon in seconds of training")
-    parser.add_argument("--resume", action="store_true", help="go on from RUN/state.npz")
-    parser.add_argument("--release", metavar="FILE", help="also write the float16 weights there")
-    args = parser.parse_args(argv)
-    if (args.steps is None) == (args.seconds is None):
-        parser.error("give --steps or --seconds")
-    return args
+    continued.add_options(parser, learning_rate=2e-4)
+    return continued.parsed(parser, argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     args = parse(argv)
     try:
-        if min(args.steps or 0, args.seconds or 0, args.warmup, args.learning_rate) < 0:
-            raise ConfigError("--steps, --seconds, --warmup, --learning-rate: cannot be negative")
         if not args.rate_scale > 0:
             raise ConfigError("--rate-scale must be above zero")
         model = load_model(args.model)
-        if args.resume:
-            settings = Settings.from_dict(ckpt.load(args.out).meta["settings"])
-        elif (args.out / ckpt.NAME).exists():
-            raise ConfigError(f"{args.out} already has a run; use --resume or another --out")
-        else:
-            settings = starting(args)
+        settings = continued.settings_of(args, starting)
         stop = Stop()
         run = DecoderRun(settings, args.data, args.out, model, args.rate_scale)
-        if args.resume:
-            run.resume()
-        else:
-            run.begin(str(args.out / START))
+        continued.take_up(run, args)
         run.check(args.source)
-        run.train(stop)
-        if args.release:
-            ckpt.release(args.out, args.release)
+        return continued.train(run, args, stop)
     except (ConfigError, EdgecompError, data.DataError, ckpt.CheckpointError) as error:
         print(f"export.decoder: {error}", file=sys.stderr)
         return 1
-    return 128 + stop.signal if stop.signal else 0
 
 
 if __name__ == "__main__":
