@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
@@ -188,12 +189,22 @@ def test_an_interrupt_while_waiting_leaves_the_queue() -> None:
     held = hold(budget, 1)
     main = threading.get_ident()
 
-    def interrupt() -> None:
-        while not budget._waiting:
-            pass
-        signal.pthread_kill(main, signal.SIGINT)
+    raised: list[int] = []
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    def once(number: int, _frame: object) -> None:
+        if not raised:
+            raised.append(number)
+            raise KeyboardInterrupt
+
+    def interrupt() -> None:
+        # More than one: Python misses a signal that comes between its last look and the system's
+        # wait, until that is over.
+        while not raised:
+            if budget._waiting:
+                signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.01)
+
+    before = signal.signal(signal.SIGINT, once)
     try:
         with ThreadPoolExecutor(1) as pool:
             done = pool.submit(interrupt)
