@@ -120,6 +120,10 @@ class Run:
         }
         self.number, self.seconds = int(found.meta["step"]), float(found.meta["seconds"])
 
+    def averaged(self) -> dict[str, np.ndarray]:
+        """The averaged weights."""
+        return {name: np.asarray(value) for name, value in self.state["ema"].items()}
+
     def save(self) -> None:
         """Write state.npz."""
         groups = {g: {k: np.asarray(v) for k, v in d.items()} for g, d in self.state.items()}

@@ -37,10 +37,6 @@ class Pruning(Run):
         self.number, self.seconds = 0, 0.0
         self.state = step.fresh_state(self.networks, weights)
 
-    def averaged(self) -> Weights:
-        """The averaged weights."""
-        return {k: np.asarray(v) for k, v in self.state["ema"].items()}
-
     def write_record(self) -> None:
         """Write pruning.json beside its target, then rename."""
         partial = self.out / f".{RECORD}.partial-{os.getpid()}"

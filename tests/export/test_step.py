@@ -83,9 +83,8 @@ def test_ones_become_zeros_where_the_bits_are_worth_it() -> None:
     for worth in (0.0, 0.1, 0.5):
         networks = step.networks_of(one_quality(choose=worth))
         weights = networks.weights()
-        weights["ctx_scale_bias/table"] = (
-            weights["ctx_scale_bias/table"] - 1.0
-        )  # as of rare ones, so that there is much to save
+        # As of rare ones, so that there is much to save.
+        weights["ctx_scale_bias/table"] = weights["ctx_scale_bias/table"] - 1.0
         params = {name: jnp.asarray(value) for name, value in weights.items()}
         chosen = np.asarray(networks.rounded(params, latents, quality))
         context = networks.call(networks.context, params, jnp.asarray(whole), quality)
