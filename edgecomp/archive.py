@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from edgecomp.archive_layout import ByteSource, Kind, Slot, View, read_layout
+from edgecomp.archive_layout import Slot, read_layout
+from edgecomp.archive_views import Kind, View
+from edgecomp.byte_source import ByteSource
 from edgecomp.codestream import Codestream, parse
-from edgecomp.constants import DEFAULT_MAX_PIXELS
-from edgecomp.errors import CorruptDataError, FormatError, LimitError, SourceError
+from edgecomp.constants import (
+    DEFAULT_MAX_EXPANSION,
+    DEFAULT_MAX_MEMBERS,
+    DEFAULT_MAX_PIXELS,
+    FREE_EXPANSION,
+)
+from edgecomp.errors import CorruptDataError, EdgecompError, FormatError, LimitError, SourceError
 from edgecomp.heading import Heading
 from edgecomp.names import Note, printable
-from edgecomp.verbatim import PIECE_BYTES, MemberStream, buffered
-from edgecomp.ziprecords import Entry
+from edgecomp.verbatim import PIECE_BYTES, MemberStream, buffered, drain
+from edgecomp.ziprecords import LOCAL_BYTES, Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +67,43 @@ class ArchiveReader:
     Args:
         source: path of the archive, or a binary file open for reading (left open by `close`).
         max_pixels: largest picture that `codestream` takes apart; None for no limit.
+        max_members: archives with more are refused; None for no limit.
+        max_expansion: bytes that members may have together which expand so much that hardly any
+            real file does (`constants.FREE_EXPANSION`-fold); reading those beyond is refused.
+            None for no limit.
+        thorough: search all of a file that neither begins nor ends as an archive does.
 
     Attributes:
         members: in the order of the archive.
         damage: what is wrong with the archive's structure; members that could still be found
             by other means are in ``members`` all the same.
+        complete: whether every member that the archive once had is in ``members``, as far as can
+            be told.
         size: of the archive in bytes.
         shown: its name for messages.
 
     Raises:
         SourceError: it cannot be read.
         NotEdgecompError: it is no archive.
-        CorruptDataError: it is cut short, so that it has no directory.
         UnsupportedVersionError: made by a newer edgecomp.
-        LimitError: it has more members than any archive may have.
+        LimitError: it has more members than ``max_members``.
     """
 
     members: tuple[Member, ...]
     damage: tuple[Note, ...]
+    complete: bool
 
     def __init__(
         self,
         source: Path | str | BinaryIO,
         *,
         max_pixels: int | None = DEFAULT_MAX_PIXELS,
+        max_members: int | None = DEFAULT_MAX_MEMBERS,
+        max_expansion: int | None = DEFAULT_MAX_EXPANSION,
+        thorough: bool = False,
     ) -> None:
         self._max_pixels = max_pixels
+        self._max_expansion = max_expansion
         self._opened: BinaryIO | None = None
         if isinstance(source, (str, Path)):
             self.shown = printable(str(source))
@@ -94,14 +113,17 @@ class ArchiveReader:
             self.shown = printable(str(getattr(source, "name", "archive")))
         try:
             self._bytes = ByteSource(file, self.shown)
-            layout = read_layout(self._bytes)
+            most = sys.maxsize if max_members is None else max_members
+            layout = read_layout(self._bytes, max_members=most, thorough=thorough)
         except BaseException:
             self.close()
             raise
         self.size = self._bytes.size
         self.damage = layout.damage
+        self.complete = layout.complete
         self._slots = layout.slots
         self.members = _members(layout.slots)
+        self._refused = _expanding_too_far(self.members, max_expansion)
 
     def __enter__(self) -> ArchiveReader:
         return self
@@ -125,6 +147,7 @@ class ArchiveReader:
 
         Raises:
             CorruptDataError: it is damaged.
+            LimitError: it expands too far (``max_expansion``).
         """
         with self.open(member) as file:
             return file.read()
@@ -134,6 +157,7 @@ class ArchiveReader:
 
         Raises:
             CorruptDataError: it is damaged; reading raises it too.
+            LimitError: it expands too far (``max_expansion``).
         """
         return self._stream(self._settled(member), member)
 
@@ -159,16 +183,24 @@ class ArchiveReader:
             error.path = error.path or member.shown
             raise
 
-    def raw(self, member: Member) -> tuple[Entry, Iterable[bytes]]:
+    def raw(self, member: Member) -> tuple[Entry, bool, Iterable[bytes]]:
         """A member as it stands in the archive, for copying; its data are checked first.
+
+        Returns:
+            Its description, whether its local header has room for sizes over 4 GiB, its data.
 
         Raises:
             CorruptDataError: it is damaged.
+            LimitError: it expands too far (``max_expansion``).
         """
         view = self._settled(member, check=True)
+        offset = self._slots[member.index].offset
+        wide = view.start - offset > LOCAL_BYTES + len(view.entry.name) + len(view.entry.extra)
         starts = range(view.start, view.end, PIECE_BYTES)
-        return view.entry, (
-            self._bytes.read(start, min(PIECE_BYTES, view.end - start)) for start in starts
+        return (
+            view.entry,
+            wide,
+            (self._bytes.read(start, min(PIECE_BYTES, view.end - start)) for start in starts),
         )
 
     def _stream(self, view: View, member: Member) -> BinaryIO:
@@ -179,18 +211,28 @@ class ArchiveReader:
         if member.problem is not None:
             raise CorruptDataError(f"is damaged: {member.problem}", path=member.shown)
         views = self._slots[member.index].views
-        if len(views) == 1 and not check:
+        if len(views) == 1 and not check and member.index not in self._refused:
             return views[0]
-        problems = []
+        problems: list[EdgecompError] = []
         for view in views:
             try:
+                self._check_expansion(view, member)
                 with self._stream(view, member) as file:
-                    while file.read(PIECE_BYTES):
-                        pass
+                    drain(file)
                 return view
-            except CorruptDataError as error:
+            except (CorruptDataError, LimitError) as error:
                 problems.append(error)
         raise problems[0]
+
+    def _check_expansion(self, view: View, member: Member) -> None:
+        entry, limit = view.entry, self._max_expansion
+        if limit is None or entry.size <= FREE_EXPANSION * max(entry.stored, 1):
+            return
+        if member.index in self._refused or entry.size > limit:
+            raise LimitError(
+                f"expands from {entry.stored} to {entry.size} bytes (--max-expansion allows more)",
+                path=member.shown,
+            )
 
 
 def _members(slots: Iterable[Slot]) -> tuple[Member, ...]:
@@ -225,6 +267,19 @@ def _members(slots: Iterable[Slot]) -> tuple[Member, ...]:
             )
         )
     return tuple(members)
+
+
+def _expanding_too_far(members: Iterable[Member], limit: int | None) -> frozenset[int]:
+    """Which members would exceed the limit on what expands suspiciously much."""
+    total = 0
+    refused = set()
+    for member in members:
+        if limit is not None and member.original_size > FREE_EXPANSION * max(member.size, 1):
+            if total + member.original_size > limit:
+                refused.add(member.index)
+            else:
+                total += member.original_size
+    return frozenset(refused)
 
 
 def _open(path: Path | str, shown: str) -> BinaryIO:

@@ -2,66 +2,40 @@
 
 Every member is described twice, by its local header and by its record in the directory, and
 each description has a name check. Where the two differ, the one that proves right is used; where
-the directory is damaged, the local headers, which stand one after the other, replace it.
+the directory is damaged, moved or missing, the local headers, which stand one after the other,
+replace it.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Final, Literal
+from typing import Final
 
 from edgecomp import ziprecords as z
+from edgecomp.archive_directory import (
+    Directory,
+    find_directory,
+    read_records,
+    too_many_members,
+)
+from edgecomp.archive_search import Search
+from edgecomp.archive_views import View, looks_ours, shown_name, view_of
+from edgecomp.byte_source import ByteSource
 from edgecomp.codestream import is_codestream
-from edgecomp.constants import ARCHIVE_COMMENT, CODESTREAM_SUFFIX, MAX_MEMBERS
+from edgecomp.constants import ARCHIVE_COMMENT
 from edgecomp.errors import (
     CorruptDataError,
-    FormatError,
-    LimitError,
     NotEdgecompError,
-    SourceError,
     UnsupportedVersionError,
 )
-from edgecomp.heading import Heading, read_heading
-from edgecomp.names import Note, printable, safe_relative_path, source_of
+from edgecomp.names import Note, printable
+from edgecomp.verbatim import MemberStream, drain
 
-Kind = Literal["picture", "verbatim-picture", "file", "folder"]
-
-MAX_CODESTREAM_BYTES: Final = 1 << 30
 _COMMENT_START: Final = ARCHIVE_COMMENT.rpartition(b" ")[0] + b" "
 _TAIL_BYTES: Final = z.END64_BYTES + z.END_BYTES + z.LIMIT16
 # Local headers with a usual name and a codestream's header come in one read.
 _HEAD_BYTES: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A member as one of its two descriptions has it.
-
-    Attributes:
-        entry: the description.
-        start: offset of the member's data.
-        source: path of the source; None where there is a problem.
-        kind: what it is, as far as can be told.
-        mtime_ns: of the source, nanoseconds since the epoch; None where there is a problem.
-        heading: of a picture's codestream.
-        problem: why this description cannot be right, or None.
-    """
-
-    entry: z.Entry
-    start: int
-    source: str | None
-    kind: Kind
-    mtime_ns: int | None
-    heading: Heading | None
-    problem: str | None
-
-    @property
-    def end(self) -> int:
-        """Offset of the first byte after the member's data."""
-        return self.start + self.entry.stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,173 +48,167 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All members in the order of the archive, and what is wrong with its structure."""
+    """All members in the order of the archive.
+
+    Attributes:
+        slots: the members that were found.
+        damage: what is wrong with the archive's structure; members that it names and that are
+            gone are among it.
+        complete: whether every member that the archive once had is among ``slots``, be it
+            damaged.
+    """
 
     slots: tuple[Slot, ...]
     damage: tuple[Note, ...]
+    complete: bool
 
 
-class ByteSource:
-    """Positional reading of a file that several threads may share.
-
-    Attributes:
-        size: of the file in bytes.
-        shown: its name for messages.
-    """
-
-    def __init__(self, file: BinaryIO, shown: str) -> None:
-        self._file = file
-        self.shown = shown
-        self._lock = threading.Lock()
-        try:
-            self._descriptor: int | None = file.fileno()
-        except OSError:  # io.UnsupportedOperation: a file in memory
-            self._descriptor = None
-        try:
-            self.size = file.seek(0, os.SEEK_END)
-        except OSError as error:
-            raise self._unreadable(error) from error
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Up to ``count`` bytes; fewer at the end of the file only.
-
-        Raises:
-            SourceError: the system cannot read the file.
-        """
-        parts = []
-        while count > 0:
-            try:
-                if self._descriptor is not None:
-                    part = os.pread(self._descriptor, min(count, 1 << 30), offset)
-                else:
-                    with self._lock:
-                        self._file.seek(offset)
-                        part = self._file.read(count)
-            except OSError as error:
-                raise self._unreadable(error) from error
-            if not part:
-                break
-            parts.append(part)
-            offset += len(part)
-            count -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _unreadable(self, error: OSError) -> SourceError:
-        return SourceError(f"cannot be read: {error.strerror or error}", path=self.shown)
-
-
-def read_layout(source: ByteSource) -> Layout:
+def read_layout(source: ByteSource, *, max_members: int, thorough: bool = False) -> Layout:
     """Find all members of an archive.
+
+    Args:
+        source: its bytes.
+        max_members: more are refused.
+        thorough: search all of a file that neither begins nor ends as an archive does.
 
     Raises:
         SourceError: it cannot be read.
         NotEdgecompError: it is no archive.
-        CorruptDataError: it is cut short, so that it has no directory.
         UnsupportedVersionError: made by a newer edgecomp.
-        LimitError: it has more members than any archive may have.
+        LimitError: it has more members than it may have.
     """
     tail_start = max(0, source.size - _TAIL_BYTES)
     tail = source.read(tail_start, source.size - tail_start)
     position = z.find_end(tail)
+    reader = _LayoutReader(source, max_members)
     if position is None:
-        raise _without_end(source)
+        return reader.read_without_end(thorough=thorough)
     end = z.parse_end(tail, position)
-    if end.comment.startswith(_COMMENT_START) and end.comment != ARCHIVE_COMMENT:
+    if _is_newer(end.comment):
         raise UnsupportedVersionError(
             f"made by a newer edgecomp ({printable(end.comment.decode('latin-1'))})",
             path=source.shown,
         )
-    reader = _LayoutReader(source)
-    slots = reader.read(end, tail_start + position - z.end64_bytes(tail, position))
-    if end.comment != ARCHIVE_COMMENT:
-        if not any(_looks_ours(slot.views[0].entry) for slot in slots):
-            raise NotEdgecompError("a ZIP file, but not an edgecomp archive", path=source.shown)
-        reader.note("the archive's comment is damaged")
-    return Layout(slots, tuple(reader.damage))
+    return reader.read(end, tail_start + position - z.end64_bytes(tail, position))
 
 
-def _without_end(source: ByteSource) -> FormatError:
-    head = source.read(0, _HEAD_BYTES)
-    if is_codestream(head):
-        what = "one picture's codestream, not an archive of several"
-        return NotEdgecompError(what, path=source.shown)
-    local = z.parse_local(head)
-    if local is not None and _looks_ours(local):
-        what = "the archive is cut short: its directory is missing"
-        return CorruptDataError(what, path=source.shown)
-    what = "not an edgecomp archive" if source.size else "an empty file, not an archive"
-    return NotEdgecompError(what, path=source.shown)
+def _is_newer(comment: bytes) -> bool:
+    """Whether a comment states another version; a damaged one does not look like that."""
+    version = comment.removeprefix(_COMMENT_START)
+    return comment != ARCHIVE_COMMENT and version != comment and version.isdigit()
 
 
 class _LayoutReader:
     """Collects slots, and notes what is wrong on the way."""
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, max_members: int) -> None:
         self._source = source
-        self.damage: list[Note] = []
+        self._max_members = max_members
+        self._damage: list[Note] = []
+        self._complete = True
 
-    def note(self, reason: str) -> None:
+    def read(self, end: z.End, limit: int) -> Layout:
+        """The members of an archive whose end record stands at ``limit``."""
+        directory = find_directory(self._source, end, limit, self._max_members)
+        if directory.problem is not None:
+            self._note(directory.problem)
+        slots = self._walk(directory, Search(self._source, directory, directory.limit))
+        if end.comment != ARCHIVE_COMMENT:
+            if not any(looks_ours(slot.views[0].entry) for slot in slots):
+                what = "a ZIP file, but not an edgecomp archive"
+                raise NotEdgecompError(what, path=self._source.shown)
+            self._note("the archive's comment is damaged")
+        if directory.found:
+            self._note_lost(directory, slots)
+        else:
+            self._note_lost_by_name(slots, limit)
+        return Layout(slots, tuple(self._damage), self._complete)
+
+    def read_without_end(self, *, thorough: bool) -> Layout:
+        """The members of an archive that has lost its end."""
+        source = self._source
+        directory = Directory.missing(source.size)
+        search = Search(source, directory, source.size)
+        head = source.read(0, _HEAD_BYTES)
+        if is_codestream(head):
+            what = "one picture's codestream, not an archive of several"
+            raise NotEdgecompError(what, path=source.shown)
+        local = z.parse_local(head)
+        ours = local is not None and looks_ours(local)
+        if not ours and not (thorough and search.next_header(0, source.size) < source.size):
+            what = "not an edgecomp archive" if source.size else "an empty file, not an archive"
+            raise NotEdgecompError(what, path=source.shown)
+        slots = self._walk(directory, search)
+        advice = "'edgecomp repair' makes a whole archive of what is left"
+        if self._note_lost_by_name(slots, source.size):
+            self._note(f"it is cut short within its directory; {advice}")
+        else:
+            self._complete = False
+            self._note(f"it is cut short, so that its last files may be missing; {advice}")
+        return Layout(slots, tuple(self._damage), self._complete)
+
+    def _note(self, reason: str) -> None:
         """Something is wrong with the archive as a whole."""
-        self.damage.append(Note(self._source.shown, reason))
+        self._damage.append(Note(self._source.shown, reason))
 
-    def read(self, end: z.End, limit: int) -> tuple[Slot, ...]:
-        """The members; ``limit`` is the offset of the end record."""
-        if end.offset + end.size != limit or end.count * z.CENTRAL_BYTES > end.size:
-            # The members end where no local header follows.
-            self.note("the end record is damaged")
-            return self._walk({}, limit, stop_at_gap=True)
-        return self._walk(self._records(end), end.offset, stop_at_gap=False)
-
-    def _records(self, end: z.End) -> dict[int, list[z.Entry]]:
-        """The directory: what it says of the member whose local header is at each offset."""
-        directory = self._source.read(end.offset, end.size)
-        records: dict[int, list[z.Entry]] = {}
-        position = count = 0
-        while (parsed := z.parse_central(directory, position)) is not None:
-            entry, offset, position = parsed
-            records.setdefault(offset, []).append(entry)
-            count += 1
-            self._check_count(count)
-        if position != end.size or count != end.count:
-            self.note("the directory is damaged")
-        return records
-
-    def _check_count(self, count: int) -> None:
-        if count > MAX_MEMBERS:
-            raise LimitError(f"more than {MAX_MEMBERS} members", path=self._source.shown)
-
-    def _walk(
-        self, records: dict[int, list[z.Entry]], limit: int, *, stop_at_gap: bool
-    ) -> tuple[Slot, ...]:
+    def _walk(self, directory: Directory, search: Search) -> tuple[Slot, ...]:
         """Go from local header to local header, guided by the directory's records."""
         slots: list[Slot] = []
-        known = sorted(offset for offset in records if offset < limit)
-        used = place = 0
-        while place < limit:
-            found = records.get(place, [])
-            views = self._views_at(place, found, limit)
+        known = sorted(offset for offset in directory.records if offset < directory.limit)
+        place = 0
+        while place < directory.limit:
+            views = self._views_at(place, directory)
             if not views:
-                if stop_at_gap:
+                if not directory.found and self._at_directory(place):
                     break
-                following = self._next_header(known, place, limit)
-                self.note(f"the bytes from {place} to {following} belong to no member")
+                following = self._next_place(known, place, directory, search)
+                self._note(f"the bytes from {place} to {following} belong to no member")
+                self._complete &= directory.found
                 place = following
                 continue
-            used += bool(found)
-            after = views[0].end
-            if after != limit and after not in records:
-                following = self._next_header(known, place, limit)
-                if after > following:
-                    views = (replace(views[0], problem="it overlaps the next member"),)
-                    after = following
+            following = self._following(views[0], known, place, directory, search)
+            if views[0].end > following:
+                views = (replace(views[0], problem=_misfit(views[0], directory)),)
             slots.append(Slot(place, views))
-            self._check_count(len(slots))
-            place = after
-        if used != len(records):
-            self.note("the directory has records that point to no member")
+            if len(slots) > self._max_members:
+                raise too_many_members(self._max_members, self._source.shown)
+            place = following
         return tuple(slots)
 
-    def _next_header(self, known: list[int], place: int, limit: int) -> int:
+    def _following(
+        self, view: View, known: list[int], place: int, directory: Directory, search: Search
+    ) -> int:
+        """Where to look for the next member after the one at ``place``."""
+        after = view.end
+        if after == directory.limit or after in directory.records:
+            return after
+        if directory.records:
+            following = self._next_known(known, place, directory.limit)
+            return following if after > following else after
+        leads_on = self._is_header(after) or self._at_directory(after)
+        if leads_on and after < directory.limit and not view.entry.is_unfinished:
+            return after
+        if view.entry.is_unfinished or self._begins_with_header(view):
+            # Nothing followed, or its data are an archive, whose members are not this one's.
+            return directory.limit
+        # No offsets are known, and this member does not lead to the next one: bytes may be missing
+        # in it. If its own are right, the next one comes later, else perhaps within.
+        if view.problem is None and after < directory.limit and self._is_whole(view, search):
+            return after
+        return search.next_header(place + 1, directory.limit)
+
+    def _next_place(
+        self, known: list[int], place: int, directory: Directory, search: Search
+    ) -> int:
+        """The next member after a gap."""
+        following = directory.limit
+        if directory.records:
+            following = self._next_known(known, place, directory.limit)
+        if directory.whole and directory.records:
+            return following
+        return search.next_header(place + 1, following)
+
+    def _next_known(self, known: list[int], place: int, limit: int) -> int:
         """The next offset at which the directory has a member and the archive a local header."""
         for index in range(bisect_right(known, place), len(known)):
             if self._is_header(known[index]):
@@ -250,88 +218,88 @@ class _LayoutReader:
     def _is_header(self, offset: int) -> bool:
         return self._source.read(offset, len(z.LOCAL_SIGNATURE)) == z.LOCAL_SIGNATURE
 
-    def _views_at(self, place: int, records: list[z.Entry], limit: int) -> tuple[View, ...]:
+    def _begins_with_header(self, view: View) -> bool:
+        return view.end > view.start and self._is_header(view.start)
+
+    def _at_directory(self, offset: int) -> bool:
+        """Whether a directory begins there; with the end records it is all that follows members."""
+        return self._source.read(offset, len(z.CENTRAL_SIGNATURE)) == z.CENTRAL_SIGNATURE
+
+    def _is_whole(self, view: View, search: Search) -> bool:
+        """Whether a member's data have the checksum that its description states."""
+        if not search.may_read(max(view.entry.stored, view.entry.size)):
+            return False
+        try:
+            drain(MemberStream(self._source.read, view.start, view.entry, ""))
+        except CorruptDataError:
+            return False
+        return True
+
+    def _views_at(self, place: int, directory: Directory) -> tuple[View, ...]:
         """The descriptions of the member whose local header is at ``place``, best first."""
+        limit = directory.limit
         head = self._source.read(place, _HEAD_BYTES)
         length = z.local_length(head)
         if length is not None and length > len(head):
             head = self._source.read(place, length)
         local = z.parse_local(head)
         views = []
-        for entry in records:
+        for entry in directory.records.get(place, ()):
             if local is not None and length is not None and _agree(local, entry):
                 start = place + length
             else:
                 # The local header's own lengths may be what is damaged.
-                start = place + z.LOCAL_BYTES + len(entry.name) + len(entry.extra)
-            views.append(self._view(entry, start, limit))
-        if local is not None and length is not None and local not in records:
-            views.append(self._view(local, place + length, limit))
+                start = place + entry.local_length
+            views.append(view_of(entry, start, self._source.read, limit=limit))
+        described = {view.entry for view in views}
+        if local is not None and length is not None and local not in described:
+            views.append(view_of(local, place + length, self._source.read, limit=limit))
         if len(views) == 1 and local is not None:
             return tuple(views)
         if views:
-            name = _shown_name(views[0].entry)
-            self.damage.append(Note(name, "its local header and its directory record differ"))
+            name = shown_name(views[0].entry)
+            self._damage.append(Note(name, "its local header and its directory record differ"))
         sound = [view for view in views if view.problem is None]
+        if len({view.source for view in sound}) > 1:
+            # Both names prove right: one of the headers belongs to another member.
+            what = "its local header and its directory record name different files"
+            return (replace(sound[0], source=None, heading=None, mtime_ns=None, problem=what),)
         # Of descriptions that both look right, one that leads to the next member is better.
-        sound.sort(key=lambda v: (v.end != limit and not self._is_header(v.end), v.end))
+        sound.sort(
+            key=lambda v: (v.end != limit and not self._is_header(v.end), v.end, v.entry.size)
+        )
         return tuple(sound or views[:1])
 
-    def _view(self, entry: z.Entry, start: int, limit: int) -> View:
-        kind: Kind = "picture" if entry.name.endswith(CODESTREAM_SUFFIX.encode()) else "file"
-        problem = entry.problem()
-        if problem is None and start + entry.stored > limit:
-            problem = "it reaches past the last member"
-        if problem is None:
-            try:
-                return self._sound_view(entry, start)
-            except UnicodeDecodeError:
-                problem = "its name is not UTF-8"
-            except FormatError as error:
-                problem = error.message
-        return View(entry, start, None, kind, None, None, problem)
+    def _note_lost_by_name(self, slots: tuple[Slot, ...], limit: int) -> bool:
+        """Whether a directory, or the start of one, follows the last member; what it names besides
+        is lost."""
+        place = slots[-1].views[0].end if slots else 0
+        if not self._at_directory(place):
+            return False
+        self._note_lost(read_records(self._source, place, limit, self._max_members), slots)
+        return True
 
-    def _sound_view(self, entry: z.Entry, start: int) -> View:
-        name = entry.name.decode()
-        extra = z.Extra.unpack(entry.extra, entry.name)
-        if extra is not None:
-            source = safe_relative_path(name.removesuffix("/"))
-            return View(entry, start, source, _kind_of(entry, extra), extra.mtime_ns, None, None)
-        if not name.endswith(CODESTREAM_SUFFIX):
-            raise CorruptDataError("it was not written by edgecomp, or its header is damaged")
-        if entry.method != z.STORED or entry.stored > MAX_CODESTREAM_BYTES:
-            raise CorruptDataError("its codestream is compressed or impossibly long")
-
-        def read(offset: int, count: int) -> bytes:
-            return self._source.read(start + offset, min(count, entry.stored - offset))
-
-        heading = read_heading(read)
-        origin = heading.origin
-        if origin is None:
-            raise CorruptDataError("its codestream does not say where it came from")
-        source = source_of(name, origin.suffix, origin.name_check)
-        return View(entry, start, source, "picture", origin.mtime_ns, heading, None)
+    def _note_lost(self, directory: Directory, slots: tuple[Slot, ...]) -> None:
+        """Name the members that the directory has and the archive no longer."""
+        there = {slot.offset for slot in slots}
+        if directory.records and directory.records.keys() <= there:
+            return
+        found = {view.entry.name for slot in slots for view in slot.views}
+        lost = {entry.name: entry for entry in directory.entries() if entry.name not in found}
+        for entry in lost.values():
+            self._damage.append(Note(shown_name(entry), "its bytes are no longer there"))
+            self._complete = False
+        if directory.found and directory.records and not lost:
+            self._note("the directory has records that point to no member")
 
 
-def _shown_name(entry: z.Entry) -> str:
-    return printable(entry.name.decode("utf-8", "surrogateescape"))
+def _misfit(view: View, directory: Directory) -> str:
+    if directory.records:
+        return "it overlaps the next member"
+    if view.end > directory.limit:
+        return "it is cut short"
+    return view.problem or "some of its bytes are missing"
 
 
 def _agree(local: z.Entry, record: z.Entry) -> bool:
     return local.name == record.name and local.extra == record.extra
-
-
-def _kind_of(entry: z.Entry, extra: z.Extra) -> Kind:
-    if entry.is_folder:
-        if entry.size or entry.stored:
-            raise CorruptDataError("it is a folder with content")
-        return "folder"
-    return "verbatim-picture" if extra.kind == z.KIND_VERBATIM_PICTURE else "file"
-
-
-def _looks_ours(entry: z.Entry) -> bool:
-    try:
-        has_extra = z.Extra.unpack(entry.extra, entry.name) is not None
-    except CorruptDataError:
-        has_extra = True
-    return has_extra or entry.name.endswith(CODESTREAM_SUFFIX.encode())

@@ -93,9 +93,11 @@ class ArchiveWriter:
         extra = z.Extra(_KINDS[kind], mtime_ns)
         method = z.STORED if packer is None else z.LZMA
         wide = size >= _WIDE_BYTES
-        # Sizes and CRC are known afterwards; the header is then written once more.
+        # Sizes and CRC are known afterwards; the header is then written once more. Until then its
+        # CRC is none that an empty file can have, so that what an interrupted run leaves shows.
         start = self._place
-        self._put(z.Entry.new(source, mtime_ns, method=method, extra=extra).pack_local(wide=wide))
+        unfinished = z.Entry.new(source, mtime_ns, method=method, crc=z.LIMIT32, extra=extra)
+        self._put(unfinished.pack_local(wide=wide))
         data_start = self._place
         crc = read = 0
         try:
@@ -130,9 +132,9 @@ class ArchiveWriter:
         Raises:
             CorruptDataError: it is damaged; nothing was written.
         """
-        entry, pieces = reader.raw(member)
+        entry, wide, pieces = reader.raw(member)
         start = self._place
-        self._put(entry.pack_local(wide=max(entry.size, entry.stored) >= z.LIMIT32))
+        self._put(entry.pack_local(wide=wide or max(entry.size, entry.stored) >= z.LIMIT32))
         for piece in pieces:
             self._put(piece)
         self._record(entry, start, picture=member.kind == "picture")

@@ -67,7 +67,11 @@ MAX_SECTIONS: Final = 64
 # Room for the largest tile and section tables.
 MAX_HEADER_BYTES: Final = 1 << 21
 MAX_SECTION_BYTES: Final = 1 << 26
-MAX_MEMBERS: Final = 10_000_000
+DEFAULT_MAX_MEMBERS: Final = 1_000_000
+# Files kept as they are may expand so many times without being counted; those that expand further
+# (blank disk images, and bombs) may have so many bytes together.
+FREE_EXPANSION: Final = 1000
+DEFAULT_MAX_EXPANSION: Final = 1 << 30
 
 # The longest side of a tile that edgecomp writes, in pixels: a larger picture is coded in several.
 MAX_TILE_SIDE: Final = 2048

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
 from edgecomp.archive import ArchiveReader, Member
-from edgecomp.archive_layout import Kind
+from edgecomp.archive_views import Kind
 from edgecomp.codec import Codec
 from edgecomp.codestream import Origin
 from edgecomp.errors import CorruptDataError, UnsupportedPictureError, UsageError

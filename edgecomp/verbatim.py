@@ -197,6 +197,16 @@ class MemberStream(io.RawIOBase):
         return CorruptDataError(f"is damaged: {what}", path=self._shown)
 
 
+def drain(stream: BinaryIO | MemberStream) -> None:
+    """Read a stream to its end, for its checks alone.
+
+    Raises:
+        CorruptDataError: what it reads is damaged.
+    """
+    while stream.read(PIECE_BYTES):
+        pass
+
+
 def buffered(stream: MemberStream) -> BinaryIO:
     """The stream with a buffer."""
     return cast(BinaryIO, io.BufferedReader(stream, 1 << 16))

@@ -154,6 +154,11 @@ class Entry:
         """Whether it stands for a folder."""
         return self.name.endswith(b"/")
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it stands before data whose size was not known yet when the writer stopped."""
+        return self.size == 0 and self.crc == LIMIT32
+
     def problem(self) -> str | None:
         """Why the member cannot be one that edgecomp wrote, or None."""
         if self.flags & ~(_FLAG_UTF8 | _FLAG_LZMA_END_MARK):
@@ -162,7 +167,15 @@ class Entry:
             return f"unknown compression method {self.method}"
         if self.method == STORED and self.stored != self.size:
             return "its stored and original sizes differ"
+        if self.is_unfinished:
+            return "it was not finished"
         return None
+
+    @property
+    def local_length(self) -> int:
+        """Bytes of the local header that edgecomp writes for it, the sizes being known."""
+        wide = _ZIP64_LOCAL.size if max(self.size, self.stored) >= LIMIT32 else 0
+        return LOCAL_BYTES + len(self.name) + len(self.extra) + wide
 
     def pack_local(self, *, wide: bool = False) -> bytes:
         """The local header; ``wide`` makes room for sizes over 4 GiB that are not known yet."""

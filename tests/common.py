@@ -6,6 +6,9 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+_EXHAUSTIVE = pytest.mark.exhaustive
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
@@ -13,6 +16,12 @@ DATA = Path(__file__).parent / "data"
 # For programs that compute for long: on a busy machine they took 240 s where they take 30 on an
 # idle one, so only what hangs takes so long.
 HANG_SECONDS = 1200
+
+
+def counted(usual: int, full: int) -> pytest.MarkDecorator:
+    """Gives a test its argument ``count``: a usual one in every run, and the one that
+    docs/reliability.md promises with ``-m exhaustive``."""
+    return pytest.mark.parametrize("count", [usual, pytest.param(full, marks=_EXHAUSTIVE)])
 
 
 def in_parts_as_whole(folder: Path, precision: str) -> tuple[bool, bool]:

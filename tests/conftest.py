@@ -22,6 +22,15 @@ settings.register_profile("long", max_examples=5000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Full counts take long: they run when they are asked for, and else say so."""
+    if "exhaustive" in config.getoption("markexpr"):
+        return
+    for item in items:
+        if item.get_closest_marker("exhaustive") is not None:
+            item.add_marker(pytest.mark.skip(reason="a full count; run with -m exhaustive"))
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Path:
     """Folder of the frozen model of the shape of `edge` (tests/data/models/make_models.py)."""

@@ -22,7 +22,7 @@ from edgecomp import ziprecords as z
 from edgecomp.archive import ArchiveReader, Member
 from edgecomp.archive_writer import ArchiveWriter
 from edgecomp.codestream import Codestream, Origin, Tile
-from edgecomp.constants import ARCHIVE_COMMENT
+from edgecomp.constants import ARCHIVE_COMMENT, DEFAULT_MAX_EXPANSION
 from edgecomp.errors import (
     CorruptDataError,
     EdgecompError,
@@ -296,14 +296,99 @@ def test_reading_from_several_threads(tmp_path: Path) -> None:
 # Damage.
 
 
-def test_any_prefix_fails_cleanly() -> None:
+def test_any_prefix_has_what_is_whole_and_says_that_it_is_cut_short() -> None:
     data = build(SMALL)
+    with ArchiveReader(io.BytesIO(data)) as reader:
+        ends = [slot.views[0].end for slot in reader._slots]
+        sources = [member.source for member in reader.members]
+    directory = ends[-1]
     for length in range(len(data)):
-        with pytest.raises((CorruptDataError, NotEdgecompError)) as caught:
-            ArchiveReader(io.BytesIO(data[:length]))
-        assert caught.value.path is not None
-    with pytest.raises(CorruptDataError, match="cut short"):
-        ArchiveReader(io.BytesIO(data[: len(data) // 2]))
+        whole = sum(end <= length for end in ends)
+        try:
+            found = contents_of(data[:length])
+        except NotEdgecompError:
+            assert length <= ends[0], length
+            continue
+        assert found == {source: SMALL[source] for source in sources[:whole] if source}
+        with ArchiveReader(io.BytesIO(data[:length])) as reader:
+            assert "cut short" in reader.damage[-1].reason
+            assert reader.complete == (length >= directory + 4), length
+            cut = [member for member in reader.members if member.problem is not None]
+            assert len(reader.members) == whole + len(cut)
+            # Of the member that is cut there is a name from where its header is whole.
+            assert all("cut short" in str(member.problem) for member in cut)
+
+
+@pytest.mark.parametrize("where", ["start", "middle", "between", "end"])
+def test_missing_bytes_cost_what_they_are_missing_from(where: str) -> None:
+    contents = {f"f{n:02}": ("file", NOISE[n : n + 700]) for n in range(12)}
+    data = build(contents)
+    starts = [data.index(b"PK\x03\x04")]
+    while (following := data.find(b"PK\x03\x04", starts[-1] + 4)) >= 0:
+        starts.append(following)
+    ranges = {
+        "start": (0, 300, {"f00"}),
+        "middle": (starts[5] + 200, starts[5] + 300, {"f05"}),
+        "between": (starts[5] + 200, starts[6] + 300, {"f05", "f06"}),
+        "end": (starts[11] + 200, starts[11] + 300, {"f11"}),
+    }
+    start, end, lost = ranges[where]
+    with ArchiveReader(io.BytesIO(data[:start] + data[end:])) as reader:
+        named = {note.path for note in reader.damage}
+        for member in reader.members:
+            if member.problem is None and member.source not in lost:
+                assert reader.read(member) == contents[str(member.source)][1]
+            else:
+                named.add(member.shown)
+    assert lost <= named
+    found = contents_of(data[:start] + data[end:])
+    assert found.keys() == contents.keys() - lost
+    # A copy of the bytes in the place of a hole costs no more.
+    found = contents_of(data[:end] + data[start:])
+    assert found.keys() >= contents.keys() - lost
+    assert all(contents[source] == content for source, content in found.items())
+
+
+def test_two_members_in_each_others_place_do_not_take_each_others_name() -> None:
+    contents = {"a": ("file", NOISE[:50]), "b": ("file", NOISE[50:100]), "c": ("file", b"c")}
+    data = bytearray(build(contents))
+    first, second = data.index(b"PK\x03\x04"), data.index(b"PK\x03\x04", 4)
+    length = second - first
+    data[:length], data[length : 2 * length] = data[length : 2 * length], data[:length]
+    assert contents_of(bytes(data)) == {"c": ("file", b"c")}
+    with ArchiveReader(io.BytesIO(data)) as reader:
+        assert [member.source for member in reader.members] == [None, None, "c"]
+        assert "different files" in str(reader.members[0].problem)
+
+
+def test_an_archive_within_an_archive_is_not_taken_for_a_part_of_it() -> None:
+    inner = build({"x.txt": ("file", NOISE[:200]), "y.txt": ("file", NOISE[200:400])})
+    data = assemble([file_entry("a", b"first"), file_entry("inner.ecz", inner + NOISE[:999])])
+    start = data.index(b"x.txt")
+    for length in range(start, start + len(inner)):
+        assert contents_of(data[:length]).keys() == {"a"}
+
+
+def test_what_a_writer_left_unfinished_is_no_empty_file() -> None:
+    file = io.BytesIO()
+    writer = ArchiveWriter(file)
+    writer.add_packed("a", pack(b"first"), MTIME)
+    size = SMALL_BYTES + 1
+
+    class Killed(io.BytesIO):
+        def read(self, count: int | None = -1, /) -> bytes:
+            if self.tell() == 3 << 20:
+                raise KeyboardInterrupt
+            return super().read(count)
+
+    inner = build({"x.txt": ("file", b"x" * 30)})
+    with pytest.raises(KeyboardInterrupt):
+        writer.add_file("b.ecz", Killed(inner + random.Random(1).randbytes(size)), size, MTIME)
+    assert inner in file.getvalue()
+    with ArchiveReader(io.BytesIO(file.getvalue())) as reader:
+        first, second = reader.members
+        assert (first.source, second.source) == ("a", None)
+        assert "not finished" in str(second.problem)
 
 
 def test_any_flipped_bit_is_noticed_harmless_or_costs_one_member() -> None:
@@ -574,8 +659,8 @@ def lzma_entry(packed: bytes, size: int, crc: int) -> bytes:
     return assemble([(entry, packed)])
 
 
-def read_only_member(data: bytes) -> bytes:
-    with ArchiveReader(io.BytesIO(data)) as reader:
+def read_only_member(data: bytes, max_expansion: int | None = DEFAULT_MAX_EXPANSION) -> bytes:
+    with ArchiveReader(io.BytesIO(data), max_expansion=max_expansion) as reader:
         return reader.read(reader.members[0])
 
 
@@ -595,7 +680,7 @@ def test_a_huge_dictionary() -> None:
     packed = zip_lzma(text, dictionary=0xFFFFFFFF)
     assert read_only_member(lzma_entry(packed, len(text), zlib.crc32(text))) == text
     with pytest.raises(CorruptDataError, match="memory"):
-        read_only_member(lzma_entry(packed, 1 << 31, 0))
+        read_only_member(lzma_entry(packed, 1 << 31, 0), max_expansion=None)
 
 
 @pytest.mark.parametrize(
