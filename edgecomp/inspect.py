@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 from edgecomp.archive import ArchiveReader, Member
 from edgecomp.codestream import Codestream, is_codestream, parse
-from edgecomp.constants import CODER_NAMES, CODESTREAM_MAGIC, DEFAULT_MAX_PIXELS, OUTPUT_FORMATS
+from edgecomp.constants import (
+    CODER_NAMES,
+    CODESTREAM_MAGIC,
+    DEFAULT_MAX_EXPANSION,
+    DEFAULT_MAX_MEMBERS,
+    DEFAULT_MAX_PIXELS,
+    OUTPUT_FORMATS,
+)
 from edgecomp.errors import (
     EdgecompError,
     FormatError,
@@ -24,34 +31,50 @@ from edgecomp.models import load_model, shipped_models
 from edgecomp.names import Note, printable, restored_names
 from edgecomp.output import reason_of
 from edgecomp.pipeline import Progress, Silent, in_order
-from edgecomp.reports import Info, ListEntry, VerifyReport
-from edgecomp.verbatim import PIECE_BYTES
+from edgecomp.reports import Info, ListEntry, Listing, VerifyReport
+from edgecomp.verbatim import drain
 
 if TYPE_CHECKING:
     from edgecomp.codec import CodecCache
 
-__all__ = ["Info", "ListEntry", "VerifyReport", "check_members", "info", "list_archive", "verify"]
+__all__ = [
+    "Info",
+    "ListEntry",
+    "Listing",
+    "VerifyReport",
+    "check_members",
+    "info",
+    "list_archive",
+    "verify",
+]
 
 StrPath = str | os.PathLike[str]
 
 
 def list_archive(
-    path: StrPath, *, model: StrPath | None = None, format: str = "png"
-) -> list[ListEntry]:
+    path: StrPath,
+    *,
+    model: StrPath | None = None,
+    format: str = "png",
+    max_members: int | None = DEFAULT_MAX_MEMBERS,
+) -> Listing:
     """The members of an archive, in its order, damaged ones included.
 
     Args:
         path: of the archive.
         model: folder of a model whose name is to be known besides those that ship.
         format: for the restored names, a key of ``constants.OUTPUT_FORMATS``.
+        max_members: archives with more are refused; None for no limit.
 
     Raises:
-        SourceError, NotEdgecompError, CorruptDataError: see ``ArchiveReader``.
+        SourceError, NotEdgecompError, UnsupportedVersionError, LimitError: see ``ArchiveReader``.
     """
     names = _model_names(model)
-    with ArchiveReader(Path(path)) as reader:
+    with ArchiveReader(Path(path), max_members=max_members) as reader:
         restored = restored_names(reader.members, OUTPUT_FORMATS[format])
-        return [_list_entry(member, restored.get(member), names) for member in reader.members]
+        entries = [_list_entry(member, restored.get(member), names) for member in reader.members]
+        damaged = [Note(m.shown, m.problem) for m in reader.members if m.problem is not None]
+        return Listing(reader.shown, tuple(entries), (*reader.damage, *damaged))
 
 
 def _list_entry(member: Member, restored: str | None, names: dict[bytes, str]) -> ListEntry:
@@ -77,17 +100,22 @@ def _model_names(model: StrPath | None) -> dict[bytes, str]:
     return {known.model_id: known.name for known in models}
 
 
-def info(path: StrPath, *, model: StrPath | None = None) -> Info:
+def info(
+    path: StrPath,
+    *,
+    model: StrPath | None = None,
+    max_members: int | None = DEFAULT_MAX_MEMBERS,
+) -> Info:
     """What an archive, or one codestream, holds.
 
     Raises:
-        SourceError, NotEdgecompError, CorruptDataError: see ``ArchiveReader`` and
-            ``codestream.parse``.
+        SourceError, NotEdgecompError, CorruptDataError, UnsupportedVersionError, LimitError: see
+            ``ArchiveReader`` and ``codestream.parse``.
     """
     names = _model_names(model)
     if _is_codestream_file(path):
         return _info_codestream(path, names)
-    with ArchiveReader(Path(path), max_pixels=None) as reader:
+    with ArchiveReader(Path(path), max_pixels=None, max_members=max_members) as reader:
         streams = []
         damaged = list(reader.damage)
         counts = {"picture": 0, "verbatim-picture": 0, "file": 0, "folder": 0}
@@ -185,6 +213,8 @@ def verify(
     model: StrPath | None = None,
     threads: int | None = None,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    max_members: int | None = DEFAULT_MAX_MEMBERS,
+    max_expansion: int | None = DEFAULT_MAX_EXPANSION,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Check everything in an archive, or one codestream, and report all that is wrong.
@@ -196,11 +226,11 @@ def verify(
         model: folder of a model besides those that ship.
         threads: members looked at side by side; None for the processors that may be used.
         max_pixels: pictures with more are not decoded; None for no limit.
+        max_members, max_expansion: see ``ArchiveReader``.
         progress: hears how it goes.
 
     Raises:
-        SourceError, NotEdgecompError, CorruptDataError: the file cannot be read, is something
-            else, or is cut short; see ``ArchiveReader``.
+        SourceError, NotEdgecompError, UnsupportedVersionError, LimitError: see ``ArchiveReader``.
     """
     codecs = None
     if level == "full":
@@ -210,7 +240,9 @@ def verify(
         codecs = CodecCache(backend=None, model=None if model is None else os.fspath(model))
     if _is_codestream_file(path):
         return _verify_codestream(path, codecs, max_pixels)
-    with ArchiveReader(Path(path), max_pixels=max_pixels) as reader:
+    with ArchiveReader(
+        Path(path), max_pixels=max_pixels, max_members=max_members, max_expansion=max_expansion
+    ) as reader:
         report = check_members(reader, codecs, threads=threads or usable_cpus(), progress=progress)
         return replace(report, damaged=reader.damage + report.damaged)
 
@@ -293,8 +325,7 @@ def _check_member(reader: ArchiveReader, member: Member, codecs: CodecCache | No
         _check_codestream(reader.codestream(member), codecs)
         return
     with reader.open(member) as file:
-        while file.read(PIECE_BYTES):
-            pass
+        drain(file)
 
 
 def _check_codestream(stream: Codestream, codecs: CodecCache | None) -> None:

@@ -1,8 +1,7 @@
 """Writing files so that a name is either absent, as it was, or complete.
 
 Everything is written to ``NAME.partial-<pid>-<random>`` in the target's own folder, flushed,
-synced and renamed. Folders are opened once and files created relative to them, so a symbolic link
-that appears below an output folder is never followed.
+synced and renamed. Folders are opened once and files created relative to them.
 """
 
 from __future__ import annotations
@@ -11,31 +10,25 @@ import contextlib
 import errno
 import io
 import os
-import re
 import stat
+from collections.abc import Container
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from edgecomp.errors import OutputError, OutputExistsError
 from edgecomp.names import printable
+from edgecomp.partial_files import lock, partial_name
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_PARTIAL: Final = re.compile(r"\.partial-[0-9]+-[0-9a-f]{8}$")
 _BUFFER_BYTES: Final = 1 << 18
-_MAX_NAME_BYTES: Final = 255
-_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # What link(2) says on file systems that have no hard links (FAT, some network file systems).
 _NO_LINKS: Final = frozenset(
     {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 )
-
-
-def is_partial_name(name: str) -> bool:
-    """Whether a file of that name is an unfinished output of some run."""
-    return _PARTIAL.search(name) is not None
 
 
 def reason_of(error: OSError) -> str:
@@ -115,6 +108,9 @@ class OutputFile:
         sync: also sync the folder after renaming (the file itself is always synced).
         folder: descriptor of the folder to write in, for ``OutputFolder``; ``target`` is then
             only shown, less its last component.
+        ours: (device, inode) of files that are not to be replaced, be ``force`` given or not.
+        settings: what the content depends on besides the sources, in 8 hexadecimal digits: what was
+            written then stays when the block ends badly, for a later run to go on from.
 
     Raises:
         OutputExistsError: the target is there and ``force`` was not given.
@@ -130,6 +126,8 @@ class OutputFile:
         force: bool = False,
         sync: bool = True,
         folder: int | None = None,
+        ours: Container[tuple[int, int]] = (),
+        settings: str | None = None,
     ) -> None:
         self._shown = printable(str(target))
         self._name = target.name
@@ -137,6 +135,9 @@ class OutputFile:
         self._sync = sync
         self._parent = target.parent
         self._given_folder = folder
+        self._ours = ours
+        self._settings = settings
+        self._discarded = False
         self._mtime_ns: int | None = None
 
     def __enter__(self) -> OutputFile:
@@ -144,7 +145,7 @@ class OutputFile:
             raise OutputError(f"{self._shown} is no name for a file", path=self._shown)
         try:
             if self._given_folder is None:
-                self._folder = os.open(self._parent, _FOLDER_FLAGS)
+                self._folder = os.open(self._parent, FOLDER_FLAGS)
             else:
                 self._folder = os.dup(self._given_folder)
         except OSError as error:
@@ -166,24 +167,33 @@ class OutputFile:
             raise cannot_write(self._shown, error) from error
         if stat.S_ISDIR(found.st_mode):
             raise OutputError(f"{self._shown} is a folder", path=self._shown)
-        if not self._force:
+        if not self._force or (found.st_dev, found.st_ino) in self._ours:
             raise already_there(self._shown)
 
     def _open_partial(self) -> None:
-        ending = f".partial-{os.getpid()}-{os.urandom(4).hex()}"
-        base = os.fsencode(self._name)[: _MAX_NAME_BYTES - len(ending)]
-        self._partial = base.decode("utf-8", "ignore") + ending
+        self._partial = partial_name(self._name, self._settings)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._descriptor = os.open(self._partial, flags, 0o666, dir_fd=self._folder)
         except OSError as error:
             raise cannot_write(self._shown, error) from error
+        lock(self._descriptor)
         raw = _TargetFile(self._descriptor, self._shown)
         self.file = cast(BinaryIO, io.BufferedWriter(raw, _BUFFER_BYTES))
 
     def set_mtime(self, mtime_ns: int) -> None:
         """Give the finished file this modification time (nanoseconds since the epoch)."""
         self._mtime_ns = mtime_ns
+
+    def discard(self) -> None:
+        """When the block ends, leave everything as it was, whichever way it ends."""
+        self._discarded = True
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """(device, inode) of the file."""
+        found = os.fstat(self._descriptor)
+        return found.st_dev, found.st_ino
 
     def size(self) -> int:
         """Bytes written so far."""
@@ -207,17 +217,30 @@ class OutputFile:
     ) -> None:
         named = False
         try:
-            if kind is None:
+            if kind is None and not self._discarded:
                 self._complete()
                 named = True
+        except BaseException as failure:
+            error = failure
+            raise
         finally:
             with contextlib.suppress(OutputError, OSError, ValueError):
                 self.file.close()
+            kept = self._is_kept(error)
             os.close(self._descriptor)
-            if not named:
+            if not named and not kept:
                 with contextlib.suppress(OSError):
                     os.unlink(self._partial, dir_fd=self._folder)
             os.close(self._folder)
+
+    def _is_kept(self, error: BaseException | None) -> bool:
+        """Whether what was written stays for a later run to go on from; the error then says so."""
+        if error is None or self._settings is None or self._discarded:
+            return False
+        if not os.fstat(self._descriptor).st_size:
+            return False
+        error.add_note("what was done is kept: --resume goes on from there")
+        return True
 
     def _complete(self) -> None:
         self.file.flush()
@@ -235,6 +258,8 @@ class OutputFile:
 
     def _rename(self) -> None:
         folder = self._folder
+        if self._ours:
+            self._check_target()
         if not self._force:
             # A link fails where a rename would overwrite what appeared in the meantime.
             try:
@@ -258,125 +283,3 @@ def sync_folder(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
             raise
-
-
-class OutputFolder:
-    """The folder into which an archive is restored. Safe to use from several threads.
-
-    Nothing below it is reached through a symbolic link; the folder itself may be one, since the
-    user named it.
-
-    Args:
-        root: the folder; it is made, with those above it, when the first file is.
-        force: replace files that are there.
-    """
-
-    def __init__(self, root: Path, *, force: bool = False) -> None:
-        self._root = root
-        self._force = force
-        self._made: list[Path] = []
-
-    def find_conflict(self, relative: str) -> str | None:
-        """The path, as shown, of what is there already under the name; None if nothing is.
-
-        Raises:
-            OutputError: a folder on the way is a symbolic link or a file.
-        """
-        path = self._root
-        components = relative.split("/")
-        for component in components[:-1]:
-            path = path / component
-            found = _kind_of(path)
-            if found is None:
-                return None
-            if not stat.S_ISDIR(found):
-                raise self._no_folder(path)
-        path = path / components[-1]
-        return None if _kind_of(path) is None else printable(str(path))
-
-    def file(self, relative: str) -> OutputFile:
-        """An OutputFile for a safe relative path; the folders above it are made.
-
-        Raises:
-            OutputError: they cannot be made.
-        """
-        folder, _, _ = relative.rpartition("/")
-        descriptor = self._open(folder)
-        try:
-            output = _OwningOutputFile(
-                self._root / relative, force=self._force, sync=False, folder=descriptor
-            )
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return output
-
-    def folder(self, relative: str, mtime_ns: int) -> None:
-        """Make an empty folder, and those above it; its time is in nanoseconds since the epoch.
-
-        Raises:
-            OutputError: it cannot be made.
-        """
-        descriptor = self._open(relative)
-        try:
-            with contextlib.suppress(OSError, OverflowError):
-                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-        finally:
-            os.close(descriptor)
-
-    def sync(self) -> None:
-        """Sync the root, so that the folders made below it are on disk too."""
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(self._root, _FOLDER_FLAGS)
-            try:
-                sync_folder(descriptor)
-            finally:
-                os.close(descriptor)
-
-    def _open(self, relative: str) -> int:
-        path = self._root
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, _FOLDER_FLAGS)
-            for component in relative.split("/") if relative else ():
-                path = path / component
-                parent = descriptor
-                try:
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(component, dir_fd=parent)
-                    descriptor = os.open(component, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
-                finally:
-                    os.close(parent)
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise self._no_folder(path) from error
-            raise cannot_write(printable(str(path)), error) from error
-        return descriptor
-
-    @staticmethod
-    def _no_folder(path: Path) -> OutputError:
-        shown = printable(str(path))
-        what = "a symbolic link" if path.is_symlink() else "not a folder"
-        return OutputError(f"{shown} is {what}; nothing is written through it", path=shown)
-
-
-class _OwningOutputFile(OutputFile):
-    """An OutputFile that closes the folder descriptor it was given."""
-
-    def __enter__(self) -> OutputFile:
-        try:
-            return super().__enter__()
-        finally:
-            # The base class has its own copy by now, or has failed.
-            assert self._given_folder is not None
-            os.close(self._given_folder)
-
-
-def _kind_of(path: Path) -> int | None:
-    """The mode of what is at the path, links not followed; None if there is nothing."""
-    try:
-        return os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise cannot_write(printable(str(path)), error) from error

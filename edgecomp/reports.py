@@ -58,6 +58,34 @@ class ListEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """The members of an archive.
+
+    Attributes:
+        archive: path of the file.
+        entries: in the order of the archive, damaged ones included.
+        damaged: what is wrong, as far as can be seen without reading the members' data.
+    """
+
+    archive: str
+    entries: tuple[ListEntry, ...]
+    damaged: tuple[Note, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """DAMAGED or DONE."""
+        return worst_exit_code(damaged=self.damaged, model_missing=False, left_out=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return {
+            "archive": self.archive,
+            "entries": [entry.to_json() for entry in self.entries],
+            "damaged": notes_to_json(self.damaged),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Info:
     """What an archive or a codestream holds and what its bytes are spent on.
 

@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 from edgecomp.errors import SourceError, UsageError
 from edgecomp.names import Note, printable, unsafe_reason
-from edgecomp.output import is_partial_name, reason_of
+from edgecomp.output import reason_of
+from edgecomp.partial_files import is_partial_name
 
 _SPECIAL: Final = (
     (stat.S_ISLNK, "a symbolic link"),

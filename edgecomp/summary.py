@@ -92,6 +92,7 @@ class DecompressSummary:
         seconds: that it took.
         damaged: what was not restored, or only thanks to a second copy, because of damage.
         skipped: what was not restored for another reason (a model that is not here, a limit).
+        unchanged: files that an earlier run had restored.
         model_missing: whether a model that the archive needs is not here.
     """
 
@@ -105,6 +106,7 @@ class DecompressSummary:
     seconds: float
     damaged: tuple[Note, ...] = ()
     skipped: tuple[Note, ...] = ()
+    unchanged: int = 0
     model_missing: bool = False
 
     @property
@@ -127,4 +129,5 @@ class DecompressSummary:
             "seconds": round(self.seconds, 3),
             "damaged": notes_to_json(self.damaged),
             "skipped": notes_to_json(self.skipped),
+            "unchanged": self.unchanged,
         }

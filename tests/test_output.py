@@ -14,7 +14,9 @@ import pytest
 
 from edgecomp import output as output_module
 from edgecomp.errors import OutputError, OutputExistsError
-from edgecomp.output import OutputFile, OutputFolder, check_output, is_partial_name
+from edgecomp.output import OutputFile, check_output
+from edgecomp.output_folder import OutputFolder
+from edgecomp.partial_files import is_partial_name
 
 
 def names(folder: Path) -> list[str]:

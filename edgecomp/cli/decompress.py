@@ -6,7 +6,15 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from edgecomp.cli.options import add_codec, add_printing, codec_options, path_name, pattern
+from edgecomp.cli.options import (
+    add_codec,
+    add_max_expansion,
+    add_max_members,
+    add_printing,
+    codec_options,
+    path_name,
+    pattern,
+)
 from edgecomp.cli.paths import (
     STANDARD_STREAM,
     default_name,
@@ -80,7 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="restore what is whole of damaged pictures, as NAME.partial.png, with lost tiles grey",
     )
     parser.add_argument("--force", action="store_true", help="replace files that are there already")
-    add_codec(parser)
+    group = add_codec(parser)
+    add_max_members(group)
+    add_max_expansion(group)
     add_printing(parser)
 
 
@@ -112,6 +122,8 @@ def _archive(arguments: argparse.Namespace, console: Console) -> DecompressSumma
                 only=tuple(arguments.only),
                 salvage=arguments.salvage,
                 force=arguments.force,
+                max_members=arguments.max_members,
+                max_expansion=arguments.max_expansion,
                 progress=progress,
                 **codec_options(arguments),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from edgecomp.cli.options import add_model, add_printing, path_name
+from edgecomp.cli.options import add_max_members, add_model, add_printing, path_name
 from edgecomp.cli.printing import Console, human_bytes, human_count, table
 from edgecomp.errors import ExitCode
 
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "file", metavar="FILE", type=path_name, help="an archive (*.ecz) or an .edge file"
     )
     add_model(parser, "a model that is to be called by its name, besides those of edgecomp")
+    add_max_members(parser)
     add_printing(parser, quiet=False)
 
 
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Print key and value, one a line."""
     from edgecomp.inspect import info
 
-    report = info(arguments.file, model=arguments.model)
+    report = info(arguments.file, model=arguments.model, max_members=arguments.max_members)
     code = ExitCode.DAMAGED if report.damaged else ExitCode.DONE
     console.notes(report.damaged, "damaged")
     if console.json:

@@ -6,7 +6,7 @@ import argparse
 import datetime
 from typing import TYPE_CHECKING
 
-from edgecomp.cli.options import add_model, add_printing, path_name
+from edgecomp.cli.options import add_max_members, add_model, add_printing, path_name
 from edgecomp.cli.printing import Console, table
 from edgecomp.errors import ExitCode
 
@@ -33,23 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``edgecomp list``."""
     parser.add_argument("archive", metavar="ARCHIVE", type=path_name, help="an archive (*.ecz)")
     add_model(parser, "a model that is to be called by its name, besides those of edgecomp")
+    add_max_members(parser)
     add_printing(parser, quiet=False)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Print the table; damage that can be seen without decoding is named."""
     from edgecomp.inspect import list_archive
-    from edgecomp.names import Note
 
-    entries = list_archive(arguments.archive, model=arguments.model)
-    damaged = [Note(entry.name, entry.problem) for entry in entries if entry.problem is not None]
-    code = ExitCode.DAMAGED if damaged else ExitCode.DONE
-    console.notes(damaged, "damaged")
+    found = list_archive(
+        arguments.archive, model=arguments.model, max_members=arguments.max_members
+    )
+    code = ExitCode(found.exit_code)
+    console.notes(found.damaged, "damaged")
     if console.json:
-        records = [entry.to_json() for entry in entries]
-        console.document({"archive": arguments.archive, "entries": records, "exit_code": int(code)})
+        console.document({**found.to_json(), "exit_code": int(code)})
         return code
-    for line in table([_HEADER, *(_row(entry) for entry in entries)], right=(2, 3, 4)):
+    for line in table([_HEADER, *(_row(entry) for entry in found.entries)], right=(2, 3, 4)):
         console.line(line)
     return code
 

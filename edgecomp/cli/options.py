@@ -6,10 +6,17 @@ import argparse
 import math
 from typing import Any
 
-from edgecomp.constants import BACKENDS, DEFAULT_MAX_PIXELS, PRECISIONS
+from edgecomp.constants import (
+    BACKENDS,
+    DEFAULT_MAX_EXPANSION,
+    DEFAULT_MAX_MEMBERS,
+    DEFAULT_MAX_PIXELS,
+    PRECISIONS,
+)
 
 MAX_THREADS = 1024
 _MEGA = 1_000_000
+_GIBI = 1 << 30
 
 
 def add_printing(parser: argparse.ArgumentParser, *, quiet: bool = True) -> None:
@@ -34,8 +41,8 @@ def add_printing(parser: argparse.ArgumentParser, *, quiet: bool = True) -> None
     )
 
 
-def add_codec(parser: argparse.ArgumentParser) -> None:
-    """``--threads``, ``--backend``, ``--precision``, ``--model`` and ``--max-pixels``."""
+def add_codec(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """``--threads``, ``--backend``, ``--precision``, ``--model``, ``--max-pixels``; their group."""
     group = parser.add_argument_group("how the work is done")
     add_threads(group)
     group.add_argument(
@@ -53,6 +60,7 @@ def add_codec(parser: argparse.ArgumentParser) -> None:
     )
     add_model(group, "an exported model instead of those that come with edgecomp")
     add_max_pixels(group)
+    return group
 
 
 def add_threads(parser: argparse._ActionsContainer) -> None:
@@ -79,6 +87,29 @@ def add_max_pixels(parser: argparse._ActionsContainer) -> None:
         metavar="MP",
         help="largest picture that is worked on, in millions of pixels (default: "
         f"{DEFAULT_MAX_PIXELS // _MEGA})",
+    )
+
+
+def add_max_members(parser: argparse._ActionsContainer) -> None:
+    """``--max-members``."""
+    parser.add_argument(
+        "--max-members",
+        type=positive,
+        default=DEFAULT_MAX_MEMBERS,
+        metavar="N",
+        help="most files that an archive may have (default: %(default)s)",
+    )
+
+
+def add_max_expansion(parser: argparse._ActionsContainer) -> None:
+    """``--max-expansion``."""
+    parser.add_argument(
+        "--max-expansion",
+        type=gibibytes,
+        default=DEFAULT_MAX_EXPANSION,
+        metavar="GIB",
+        help="most that files may take together which an archive holds in less than a thousandth "
+        f"of their size, in GiB (default: {DEFAULT_MAX_EXPANSION // _GIBI})",
     )
 
 
@@ -124,6 +155,17 @@ def megapixels(text: str) -> int:
             f"{text!r} is not a number of millions of pixels, such as 50 or 0.5"
         )
     return round(number * _MEGA)
+
+
+def gibibytes(text: str) -> int:
+    """The value of ``--max-expansion``, as a number of bytes."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of GiB, such as 20 or 0.5")
+    return round(number * _GIBI)
 
 
 def pattern(text: str) -> str:

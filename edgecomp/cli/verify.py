@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from edgecomp.cli.options import add_max_pixels, add_model, add_printing, add_threads, path_name
+from edgecomp.cli.options import (
+    add_max_expansion,
+    add_max_members,
+    add_max_pixels,
+    add_model,
+    add_printing,
+    add_threads,
+    path_name,
+)
 from edgecomp.cli.printing import Console, plural, told
 from edgecomp.cli.progress import progress_bar
 from edgecomp.errors import ExitCode
@@ -38,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, "the model that the pictures were made with, if it is none of edgecomp's")
     add_threads(parser)
     add_max_pixels(parser)
+    add_max_members(parser)
+    add_max_expansion(parser)
     add_printing(parser)
 
 
@@ -52,6 +62,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
             model=arguments.model,
             threads=arguments.threads,
             max_pixels=arguments.max_pixels,
+            max_members=arguments.max_members,
+            max_expansion=arguments.max_expansion,
             progress=progress,
         )
     console.notes(report.unchecked, "not fully checked")

@@ -27,7 +27,8 @@ from edgecomp.evaluation.results import Evaluation
 from edgecomp.evaluation.sources import Source
 from edgecomp.evaluation.tables import tables
 from edgecomp.names import printable
-from edgecomp.output import OutputFolder, reason_of
+from edgecomp.output import reason_of
+from edgecomp.output_folder import OutputFolder
 from edgecomp.pipeline import Progress, in_order
 
 PAGE: Final = "index.html"

@@ -1,0 +1,261 @@
+"""The folder into which an archive is restored: nothing in it is reached through a link.
+
+Folders are opened one below the other and files created relative to them, so a symbolic link that
+appears below the output folder is never followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from edgecomp.errors import OutputError
+from edgecomp.names import meeting_key, printable
+from edgecomp.output import FOLDER_FLAGS, OutputFile, cannot_write, sync_folder
+from edgecomp.partial_files import held, leftovers
+
+# File systems round the times of files: FAT to two seconds, others to one.
+_ROUNDING_NS: Final = 2_000_000_000
+
+
+class OutputFolder:
+    """The folder into which an archive is restored. Safe to use from several threads.
+
+    Nothing below it is reached through a symbolic link; the folder itself may be one, since the
+    user named it.
+
+    Args:
+        root: the folder; it is made, with those above it, when the first file is.
+        force: replace files that are there.
+        twins: names among which some may be one to the file system (``a.txt``, ``A.txt``): where
+            they are, the second is refused, and does not replace the first.
+    """
+
+    def __init__(
+        self, root: Path, *, force: bool = False, twins: Container[str] = frozenset()
+    ) -> None:
+        self._root = root
+        self._force = force
+        self._twins = twins
+        self._written = _Written()
+        # Folders in which names have appeared, which are to be on disk in the end.
+        self._changed: set[Path] = set()
+
+    def find_conflict(self, relative: str) -> str | None:
+        """The path, as shown, of what is there already under the name; None if nothing is.
+
+        Raises:
+            OutputError: a folder on the way is a symbolic link or a file.
+        """
+        return None if self._look(relative) is None else printable(str(self._root / relative))
+
+    def has(self, relative: str, mtime_ns: int, size: int | None = None) -> bool:
+        """Whether an earlier run has restored a file: one of its time, and its size, is there.
+
+        Files get their names when they are complete, so what is there is whole.
+
+        Raises:
+            OutputError: a folder on the way is a symbolic link or a file.
+        """
+        found = self._look(relative)
+        return (
+            found is not None
+            and stat.S_ISREG(found.st_mode)
+            and abs(found.st_mtime_ns - mtime_ns) < _ROUNDING_NS
+            and size in (None, found.st_size)
+        )
+
+    def size(self, relative: str) -> int:
+        """Bytes of a file that is there; 0 if it has gone."""
+        found = self._look(relative)
+        return 0 if found is None else found.st_size
+
+    def _look(self, relative: str) -> os.stat_result | None:
+        """What is there under the name, links not followed.
+
+        Raises:
+            OutputError: a folder on the way is a symbolic link or a file.
+        """
+        path = self._root
+        components = relative.split("/")
+        for component in components[:-1]:
+            path = path / component
+            found = _status_of(path)
+            if found is None:
+                return None
+            if not stat.S_ISDIR(found.st_mode):
+                raise self._no_folder(path)
+        return _status_of(path / components[-1])
+
+    def remove_unfinished(self, names: Iterable[str]) -> None:
+        """Remove what runs that were killed have left of files that were to get these names."""
+        wanted: dict[Path, set[str]] = {}
+        for name in names:
+            path = self._root / name
+            wanted.setdefault(path.parent, set()).add(path.name)
+        for folder, targets in wanted.items():
+            if self._root == folder or self._look(str(folder.relative_to(self._root))) is not None:
+                _remove_unfinished(folder, targets)
+
+    def file(self, relative: str, *, replace: bool = False) -> OutputFile:
+        """An OutputFile for a safe relative path; the folders above it are made.
+
+        Args:
+            relative: the path.
+            replace: replace what is there, even where ``force`` was not given.
+
+        Raises:
+            OutputError: they cannot be made.
+        """
+        folder, _, _ = relative.rpartition("/")
+        descriptor = self._open(folder)
+        self._changed.add(self._root / folder)
+        try:
+            output = _OwningOutputFile(
+                self._root / relative,
+                force=self._force or replace,
+                sync=False,
+                folder=descriptor,
+                written=self._written if relative in self._twins else None,
+            )
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return output
+
+    def folder(self, relative: str, mtime_ns: int) -> None:
+        """Make an empty folder, and those above it; its time is in nanoseconds since the epoch.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        descriptor = self._open(relative)
+        self._changed.add(self._root / relative)
+        try:
+            with contextlib.suppress(OSError, OverflowError):
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+        finally:
+            os.close(descriptor)
+
+    def sync(self) -> None:
+        """Sync the folders that have changed, and those above them up to the root's own: the names
+        in them are on disk then."""
+        changed = {above for path in self._changed for above in (path, *path.parents)}
+        below = {path for path in changed if path.is_relative_to(self._root)}
+        for path in sorted(below | {self._root, self._root.parent}):
+            try:
+                descriptor = os.open(path, FOLDER_FLAGS)
+            except (FileNotFoundError, PermissionError):
+                # Nothing was restored, or the folder above may not be read.
+                continue
+            try:
+                sync_folder(descriptor)
+            except OSError as error:
+                raise cannot_write(printable(str(path)), error) from error
+            finally:
+                os.close(descriptor)
+
+    def _open(self, relative: str) -> int:
+        path = self._root
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, FOLDER_FLAGS)
+            for component in relative.split("/") if relative else ():
+                path = path / component
+                parent = descriptor
+                try:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(component, dir_fd=parent)
+                    descriptor = os.open(component, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
+                finally:
+                    os.close(parent)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise self._no_folder(path) from error
+            raise cannot_write(printable(str(path)), error) from error
+        return descriptor
+
+    @staticmethod
+    def _no_folder(path: Path) -> OutputError:
+        shown = printable(str(path))
+        what = "a symbolic link" if path.is_symlink() else "not a folder"
+        return OutputError(f"{shown} is {what}; nothing is written through it", path=shown)
+
+
+class _Written:
+    """Which files a run has written, told by device and inode, whatever they are called."""
+
+    def __init__(self) -> None:
+        self.files: set[tuple[int, int]] = set()
+        self.lock = threading.Lock()
+
+
+class _OwningOutputFile(OutputFile):
+    """An OutputFile that closes the folder descriptor it was given.
+
+    Args:
+        written: files that it does not replace, and that it becomes one of; None if it may replace
+            any.
+        others: see OutputFile.
+    """
+
+    def __init__(self, target: Path, *, written: _Written | None, **others: Any) -> None:
+        super().__init__(target, ours=() if written is None else written.files, **others)
+        self._written = written
+
+    def _complete(self) -> None:
+        if self._written is None:
+            super()._complete()
+            return
+        with self._written.lock:
+            super()._complete()
+            self._written.files.add(self.identity)
+
+    def __enter__(self) -> OutputFile:
+        try:
+            return super().__enter__()
+        finally:
+            # The base class has its own copy by now, or has failed.
+            assert self._given_folder is not None
+            os.close(self._given_folder)
+
+
+def _remove_unfinished(folder: Path, targets: set[str]) -> None:
+    try:
+        descriptor = os.open(folder, FOLDER_FLAGS | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        for leftover in leftovers(os.listdir(descriptor), targets):
+            with held(leftover.name, descriptor) as file, contextlib.suppress(OSError):
+                if file is not None:
+                    os.unlink(leftover.name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def twins_of(names: Iterable[str]) -> frozenset[str]:
+    """Those of the names that meet another one of them."""
+    first: dict[str, str] = {}
+    twins: set[str] = set()
+    for name in names:
+        known = first.setdefault(meeting_key(name), name)
+        if known != name:
+            twins |= {known, name}
+    return frozenset(twins)
+
+
+def _status_of(path: Path) -> os.stat_result | None:
+    """What is at the path, links not followed; None if there is nothing."""
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise cannot_write(printable(str(path)), error) from error

@@ -1,0 +1,108 @@
+"""Unfinished outputs: what they are called, whether a process still writes them, which are there.
+
+An output is written as ``NAME.partial-<pid>-<random>``, and renamed when it is complete. Where a
+later run may go on from it, the name ends in ``-<settings>``, a hash of what its content depends
+on besides the sources. The writer holds an exclusive lock (flock) on it, which ends with the
+process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_PARTIAL: Final = re.compile(r"\.partial-(\d+)-[0-9a-f]{8}(?:-([0-9a-f]{8}))?$", re.ASCII)
+_MAX_NAME_BYTES: Final = 255
+_LONGEST_CHARACTER: Final = 4  # bytes in UTF-8
+_LOOK: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """The unfinished output of a run.
+
+    Attributes:
+        name: of the file, within its folder.
+        process: number of the process that wrote it.
+        settings: what its content depends on besides the sources; None where it cannot be gone on
+            from.
+    """
+
+    name: str
+    process: int
+    settings: str | None
+
+
+def is_partial_name(name: str) -> bool:
+    """Whether a file of that name is an unfinished output of some run."""
+    return _PARTIAL.search(name) is not None
+
+
+def partial_name(target: str, settings: str | None = None) -> str:
+    """A new name for the unfinished output that is to become ``target``.
+
+    Args:
+        target: name of the output, without folders.
+        settings: 8 hexadecimal digits.
+    """
+    ending = f".partial-{os.getpid()}-{os.urandom(4).hex()}"
+    if settings is not None:
+        ending += f"-{settings}"
+    return _stem(target, ending) + ending
+
+
+def leftovers(names: Iterable[str], targets: Collection[str]) -> list[Leftover]:
+    """Which of the names in a folder are unfinished outputs that were to get one of these names."""
+    found = []
+    for name in names:
+        match = _PARTIAL.search(name)
+        if match is None:
+            continue
+        stem = name[: match.start()]
+        # Only of a long target is the name cut.
+        is_cut = len(os.fsencode(name)) > _MAX_NAME_BYTES - _LONGEST_CHARACTER
+        if stem in targets or (is_cut and any(_stem(t, match[0]) == stem for t in targets)):
+            found.append(Leftover(name, int(match[1]), match[2]))
+    return sorted(found, key=lambda leftover: leftover.name)
+
+
+def lock(descriptor: int) -> bool:
+    """Lock a file for this process; whether no other process has locked it.
+
+    File systems that have no locks are taken at their word that nobody else has one.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def held(name: str, folder: int) -> Iterator[int | None]:
+    """A leftover in a folder (its descriptor), locked and open for reading within the block.
+
+    None if a process is still writing it, or it has gone.
+    """
+    try:
+        descriptor = os.open(name, _LOOK, dir_fd=folder)
+    except OSError:
+        yield None
+        return
+    try:
+        yield descriptor if lock(descriptor) else None
+    finally:
+        os.close(descriptor)
+
+
+def _stem(target: str, ending: str) -> str:
+    """The target's name, cut so that the ending fits behind it."""
+    base = os.fsencode(target)[: _MAX_NAME_BYTES - len(ending)]
+    return base.decode("utf-8", "ignore")
