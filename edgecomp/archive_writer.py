@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import BinaryIO, Final
 
 from edgecomp import ziprecords as z
@@ -68,7 +69,14 @@ class ArchiveWriter:
         self._write(entry, packed.data)
 
     def add_file(
-        self, source: str, file: BinaryIO, size: int, mtime_ns: int, kind: str = "file"
+        self,
+        source: str,
+        file: BinaryIO,
+        size: int,
+        mtime_ns: int,
+        kind: str = "file",
+        *,
+        check: Callable[[], None] = lambda: None,
     ) -> int:
         """Add a file from a stream; large ones pass through in pieces.
 
@@ -78,15 +86,18 @@ class ArchiveWriter:
             size: read at most so many bytes (the file may be growing).
             mtime_ns: nanoseconds since the epoch.
             kind: "file" or "verbatim-picture".
+            check: called when all is read; raises OSError if it was not what it should be.
 
         Returns:
             The number of bytes that were read.
 
         Raises:
-            OSError: ``file`` cannot be read; the member is then not in the archive.
+            OSError: ``file`` cannot be read, or ``check`` says so; the member is then not in the
+                archive.
         """
         if size <= SMALL_BYTES:
             data = file.read(size)
+            check()
             self.add_packed(source, pack(data), mtime_ns, kind)
             return len(data)
         packer = LzmaPacker(size) if is_worth_packing(file, size) else None
@@ -105,6 +116,7 @@ class ArchiveWriter:
                 crc = zlib.crc32(piece, crc)
                 read += len(piece)
                 self._put(piece if packer is None else packer.add(piece))
+            check()
         except OSError:
             # The source fails in the middle: what there is of it is written over.
             self._place = self._file.seek(start)

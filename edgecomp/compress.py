@@ -10,19 +10,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecomp.archive import ArchiveReader, Member
+from edgecomp.archive_directory import too_many_members
 from edgecomp.archive_writer import ArchiveWriter
 from edgecomp.codec import Codec, CodecCache
-from edgecomp.constants import ARCHIVE_SUFFIX, DEFAULT_MAX_PIXELS, DEFAULT_QUALITY
+from edgecomp.constants import (
+    ARCHIVE_SUFFIX,
+    DEFAULT_MAX_MEMBERS,
+    DEFAULT_MAX_PIXELS,
+    DEFAULT_QUALITY,
+)
+from edgecomp.earlier_runs import EarlierRuns, settings_of, unfinished_beside
 from edgecomp.errors import CorruptDataError, SourceError, UsageError
 from edgecomp.machine import usable_cpus, usable_memory
 from edgecomp.names import Note, printable, split_suffix
-from edgecomp.output import OutputFile, check_output, reason_of
+from edgecomp.output import OutputFile, already_there, check_output, reason_of
 from edgecomp.pictures import is_picture_name
 from edgecomp.pipeline import Budget, Progress, Silent, in_order
-from edgecomp.prepare import Job, Preparer, Ready, plan_jobs
+from edgecomp.prepare import Job, Preparer, Ready, plan_jobs, unreadable
 from edgecomp.scan import Scan, scan
 from edgecomp.single import StrPath, compress_picture
+from edgecomp.source_file import SourceChangedError
 from edgecomp.summary import CompressSummary
+from edgecomp.verbatim import PIECE_BYTES
 
 __all__ = ["CompressSummary", "Note", "Progress", "compress_folder", "compress_picture"]
 
@@ -36,6 +45,7 @@ class _Tally:
     bytes_in: int = 0
     pixels: int = 0
     unchanged: int = 0
+    resumed: int = 0
     verbatim: list[Note] = field(default_factory=list)
     skipped: list[Note] = field(default_factory=list)
 
@@ -53,10 +63,12 @@ def compress_folder(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     update: bool = False,
+    resume: bool = False,
     verify: bool = False,
     force: bool = False,
     dry_run: bool = False,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    max_members: int | None = DEFAULT_MAX_MEMBERS,
     progress: Progress | None = None,
 ) -> CompressSummary:
     """Compress folders and files into one archive. The sources are never changed.
@@ -77,16 +89,22 @@ def compress_folder(
         exclude: globs of files and folders to leave out.
         update: take over from the existing archive what has not changed since; what is no
             longer among the sources is kept.
+        resume: go on from what an interrupted run of the same call has left, and leave what is done
+            for another one if this run is interrupted; the archive has the bytes of an unbroken
+            run.
         verify: read everything back before the archive gets its name.
         force: replace an existing output.
         dry_run: look and report, write nothing.
         max_pixels: larger pictures are kept as they are; None for no limit.
+        max_members: refuse to make an archive of more files; None for no limit.
         progress: hears how it goes.
 
     Raises:
         SourceError: a source is missing, or there is nothing to compress.
         OutputExistsError: the output is there, and neither ``force`` nor ``update`` was given.
-        OutputError: the output cannot be written.
+        OutputError: the output cannot be written, or is being written by another run that this one
+            was to go on from.
+        LimitError: there are more files than ``max_members``.
         UsageError: the arguments contradict each other.
         ModelError, BackendUnavailableError: the model or the backend is not there.
         CorruptDataError: the archive to update is damaged, or verifying failed.
@@ -96,10 +114,12 @@ def compress_folder(
         os.fspath(s) for s in ([sources] if isinstance(sources, (str, os.PathLike)) else sources)
     ]
     target = _default_archive(names) if output is None else Path(output)
-    check_output(target, replace=force or update)
+    check_output(target, replace=force or update or resume)
     found = scan(names, include=include, exclude=exclude, output=target)
     if not found.entries:
         raise _nothing(names, found)
+    if max_members is not None and len(found.entries) > max_members:
+        raise too_many_members(max_members, ", ".join(printable(name) for name in names))
     if dry_run:
         return _would_do(target, found, time.monotonic() - started)
     workers = threads or usable_cpus()
@@ -116,25 +136,37 @@ def compress_folder(
         )
     hears = progress or Silent()
     tally = _Tally(skipped=list(found.skipped))
+    settings = settings_of(codec, max_pixels) if resume else None
     with ExitStack() as stack:
         old = None
         if update and os.path.lexists(target):
-            old = stack.enter_context(ArchiveReader(target))
+            old = stack.enter_context(ArchiveReader(target, max_members=None, max_expansion=None))
         jobs = plan_jobs(found.entries, codec, old)
+        # Where the target is there already, all that this run can do is find it complete.
+        finished = resume and os.path.lexists(target) and not (force or update)
+        earlier = None
+        if settings is not None:
+            earlier = stack.enter_context(EarlierRuns(target, settings, finished=finished))
+            jobs = earlier.take_over(jobs, codec)
         hears.start(len(jobs), sum(job.bytes for job in jobs))
         stack.callback(hears.finish)
-        out = stack.enter_context(OutputFile(target, force=force or update))
-        writer = ArchiveWriter(out.file)
-        budget = Budget(usable_memory() // 2)
-        preparer = Preparer(codec, max_pixels, budget=budget, threads=workers)
-        work = in_order(preparer.prepare, jobs, threads=workers, budget=budget)
-        with closing(work) as results:
-            for ready in results:
-                _add(writer, old, preparer, ready, tally)
-                hears.advance(ready.job.source, ready.job.bytes)
-        bytes_out = writer.finish()
-        if verify:
-            _verify(out, model, workers)
+        file = OutputFile(target, force=force or update or finished, settings=settings)
+        with file as out:
+            writer = ArchiveWriter(out.file)
+            budget = Budget(usable_memory() // 2)
+            preparer = Preparer(codec, max_pixels, budget=budget, threads=workers)
+            work = in_order(preparer.prepare, jobs, threads=workers, budget=budget)
+            with closing(work) as results:
+                for ready in results:
+                    _add(writer, preparer, ready, tally)
+                    hears.advance(ready.job.source, ready.job.bytes)
+            bytes_out = writer.finish()
+            if finished:
+                _check_same(out, target)
+            elif verify:
+                _verify(out, model, workers)
+        if earlier is not None:
+            earlier.remove()
     picture_bits = 8 * (bytes_out - writer.other_bytes)
     return CompressSummary(
         archive=printable(str(target)),
@@ -148,24 +180,32 @@ def compress_folder(
         verbatim=tuple(tally.verbatim),
         skipped=tuple(tally.skipped),
         unchanged=tally.unchanged,
+        resumed=tally.resumed,
+        unfinished=unfinished_beside(target),
     )
 
 
 def _add(
-    writer: ArchiveWriter,
-    old: ArchiveReader | None,
-    preparer: Preparer,
-    ready: Ready,
-    tally: _Tally,
+    writer: ArchiveWriter, preparer: Preparer, ready: Ready, tally: _Tally, *, again: bool = True
 ) -> None:
-    """Write one member, or note why not."""
+    """Write one member, or note why not; what changed while it was read is read ``again``, once."""
     job = ready.job
     if ready.skipped is None and ready.stream is not None:
         try:
-            with ready.stream as file:
-                size = writer.add_file(job.source, file, ready.size, ready.mtime_ns, ready.kind)
+            with ready.stream as source:
+                size = writer.add_file(
+                    job.source,
+                    source.file,
+                    ready.size,
+                    ready.mtime_ns,
+                    ready.kind,
+                    check=source.check,
+                )
         except OSError as error:
-            ready = Ready(job, skipped=f"cannot be read: {reason_of(error)}")
+            if again and isinstance(error, SourceChangedError):
+                _add(writer, preparer, preparer.prepare(job), tally, again=False)
+                return
+            ready = unreadable(job, error)
         else:
             tally.bytes_in += size
             tally.files += 1
@@ -176,17 +216,17 @@ def _add(
         tally.skipped.append(Note(printable(job.path), ready.skipped))
         if job.old is None:
             return
-    if job.old is not None and old is not None and (job.copy or ready.skipped is not None):
+    if job.old is not None and job.reader is not None and (job.copy or ready.skipped is not None):
         try:
-            writer.copy_from(old, job.old)
+            writer.copy_from(job.reader, job.old)
         except CorruptDataError as error:
             if not job.copy or job.entry is None:
                 raise CorruptDataError(
-                    f"the archive is damaged ({error}) and cannot be updated; "
+                    f"the archive is damaged ({error}) and cannot be updated; repair it, or "
                     "compress into a new one",
-                    path=old.shown,
+                    path=job.reader.shown,
                 ) from error
-            _add(writer, None, preparer, preparer.prepare(job.anew()), tally)
+            _add(writer, preparer, preparer.prepare(job.instead or job.anew()), tally)
             return
         _count_copied(job.old, job, tally)
         return
@@ -194,7 +234,10 @@ def _add(
 
 
 def _count_copied(member: Member, job: Job, tally: _Tally) -> None:
-    tally.unchanged += 1
+    if job.instead is None:
+        tally.unchanged += 1
+    else:
+        tally.resumed += 1
     tally.bytes_in += job.bytes
     tally.files += member.kind != "folder"
     if member.heading is not None:
@@ -220,6 +263,26 @@ def _add_new(writer: ArchiveWriter, ready: Ready, tally: _Tally) -> None:
     tally.bytes_in += ready.size
 
 
+def _check_same(out: OutputFile, target: Path) -> None:
+    """See whether what is there under the target's name is what was written now, and keep it.
+
+    Raises:
+        OutputExistsError: it is something else.
+    """
+    out.discard()
+    shown = printable(str(target))
+    try:
+        with out.reopen() as made, open(target, "rb") as there:
+            while True:
+                piece = made.read(PIECE_BYTES)
+                if piece != there.read(PIECE_BYTES):
+                    raise already_there(shown)
+                if not piece:
+                    return
+    except OSError as error:
+        raise SourceError(f"cannot be read: {reason_of(error)}", path=shown) from error
+
+
 def _verify(out: OutputFile, model: StrPath | None, workers: int) -> None:
     """Read back what was written.
 
@@ -229,10 +292,14 @@ def _verify(out: OutputFile, model: StrPath | None, workers: int) -> None:
     from edgecomp.inspect import check_members  # for nothing but this
 
     codecs = CodecCache(backend=None, model=None if model is None else os.fspath(model))
-    with out.reopen() as file, ArchiveReader(file, max_pixels=None) as reader:
+    with (
+        out.reopen() as file,
+        ArchiveReader(file, max_pixels=None, max_members=None, max_expansion=None) as reader,
+    ):
         report = check_members(reader, codecs, threads=workers)
         damaged = report.damaged + reader.damage
     if damaged:
+        out.discard()
         raise CorruptDataError(
             f"verifying failed, nothing was written: {damaged[0].reason}", path=damaged[0].path
         )

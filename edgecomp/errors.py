@@ -52,8 +52,8 @@ _MEANING: dict[ExitCode, str] = {
     ExitCode.SKIPPED: "done, but some inputs were skipped (each is named)",
     ExitCode.DAMAGED: "the archive is damaged: partly restored, or found so by verify",
     ExitCode.MODEL: "the model is missing or does not match",
-    ExitCode.INTERRUPTED: "interrupted (Ctrl-C); no output was left behind",
-    ExitCode.TERMINATED: "terminated; no output was left behind",
+    ExitCode.INTERRUPTED: "interrupted (Ctrl-C); nothing was left but what --resume goes on from",
+    ExitCode.TERMINATED: "terminated; nothing was left but what --resume goes on from",
 }
 
 

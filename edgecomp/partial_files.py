@@ -56,6 +56,12 @@ def partial_name(target: str, settings: str | None = None) -> str:
     return _stem(target, ending) + ending
 
 
+def target_of(name: str) -> str | None:
+    """The name that an unfinished output was to get, cut if it is long; None if it is none."""
+    match = _PARTIAL.search(name)
+    return None if match is None else name[: match.start()]
+
+
 def leftovers(names: Iterable[str], targets: Collection[str]) -> list[Leftover]:
     """Which of the names in a folder are unfinished outputs that were to get one of these names."""
     found = []

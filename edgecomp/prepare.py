@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Final
+from typing import Final
 
 from edgecomp.archive import ArchiveReader, Member
 from edgecomp.archive_views import Kind
 from edgecomp.codec import Codec
 from edgecomp.codestream import Origin
 from edgecomp.errors import CorruptDataError, UnsupportedPictureError, UsageError
-from edgecomp.names import Taken, member_names, name_check
+from edgecomp.names import Note, Taken, member_names, name_check
 from edgecomp.output import reason_of
 from edgecomp.pictures import is_picture_name, load_picture, memory_for, open_picture
 from edgecomp.pipeline import Budget
 from edgecomp.scan import Entry
+from edgecomp.source_file import SourceChangedError, SourceFile
 from edgecomp.verbatim import SMALL_BYTES, Packed, pack
 
 # A larger file is kept as it is, whatever it calls itself.
@@ -36,8 +34,11 @@ class Job:
         entry: its source on disk; None for a member whose source has vanished.
         member: name of the codestream's member, if it becomes one.
         suffix: what the codestream's origin says of it.
-        old: the member of the old archive with the same source.
+        old: a member with the same source of an archive that is there: the one to be brought up to
+            date, or what an interrupted run has left.
+        reader: of that archive.
         copy: whether the old member is to be taken over.
+        instead: what is to be done if it proves damaged; None for what `anew` gives.
     """
 
     source: str
@@ -45,7 +46,9 @@ class Job:
     member: str = ""
     suffix: str = ""
     old: Member | None = None
+    reader: ArchiveReader | None = None
     copy: bool = False
+    instead: Job | None = None
 
     @property
     def bytes(self) -> int:
@@ -59,7 +62,7 @@ class Job:
 
     def anew(self) -> Job:
         """The same without the old archive."""
-        return replace(self, old=None, copy=False)
+        return replace(self, old=None, reader=None, copy=False, instead=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Ready:
     kind: Kind = "file"
     codestream: bytes | None = None
     packed: Packed | None = None
-    stream: BinaryIO | None = None
+    stream: SourceFile | None = None
     verbatim: str | None = None
     skipped: str | None = None
     size: int = 0
@@ -117,95 +120,99 @@ class Preparer:
         if entry.kind == "folder":
             return Ready(job, kind="folder", mtime_ns=entry.mtime_ns)
         try:
-            return self._prepare_file(job, entry)
+            try:
+                return self._prepare_file(job, entry)
+            except SourceChangedError:
+                return self._prepare_file(job, entry)
         except OSError as error:
-            return Ready(job, skipped=f"cannot be read: {reason_of(error)}")
+            return unreadable(job, error)
 
     def _prepare_file(self, job: Job, entry: Entry) -> Ready:
-        file = _open(entry)
+        source = SourceFile(entry)
         try:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                file.close()
+            if not source.is_file:
+                source.close()
                 return Ready(job, skipped="no longer a file")
-            mtime_ns = status.st_mtime_ns
             picture = self._codec is not None and is_picture_name(entry.source)
-            if status.st_size > (_MAX_PICTURE_BYTES if picture else SMALL_BYTES):
+            if source.size > (_MAX_PICTURE_BYTES if picture else SMALL_BYTES):
                 # Passed on open: it is read when it is written, not held in memory.
-                kind: Kind = "verbatim-picture" if picture else "file"
                 reason = f"the file is larger than {_MAX_PICTURE_BYTES >> 20} MiB"
                 return Ready(
                     job,
-                    kind=kind,
-                    stream=file,
+                    kind="verbatim-picture" if picture else "file",
+                    stream=source,
                     verbatim=reason if picture else None,
-                    size=status.st_size,
-                    mtime_ns=mtime_ns,
+                    size=source.size,
+                    mtime_ns=source.mtime_ns,
                 )
             if picture:
                 # A large file is read as it is decoded, others at once.
-                if status.st_size <= _HELD_BYTES:
-                    with file:
-                        file = io.BytesIO(file.read(status.st_size))
-                return self._prepare_picture(job, file, mtime_ns)
-            with file:
-                data = file.read(status.st_size)
+                if source.size <= _HELD_BYTES:
+                    source.hold()
+                return self._prepare_picture(job, source)
+            data = source.hold()
         except BaseException:
-            file.close()
+            source.close()
             raise
-        return Ready(job, packed=pack(data), size=len(data), mtime_ns=mtime_ns)
+        return Ready(job, packed=pack(data), size=len(data), mtime_ns=source.mtime_ns)
 
-    def _prepare_picture(self, job: Job, file: BinaryIO, mtime_ns: int) -> Ready:
+    def _prepare_picture(self, job: Job, source: SourceFile) -> Ready:
         """Code a picture, or see why not; what is not coded is read again from the file."""
         codec = self._codec
         assert codec is not None
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        origin = Origin(job.suffix, mtime_ns, name_check(job.source))
+        size = source.size
+        origin = Origin(job.suffix, source.mtime_ns, name_check(job.source))
         try:
-            image = open_picture(file, name=job.source, max_pixels=self._max_pixels)
+            image = open_picture(source.file, name=job.source, max_pixels=self._max_pixels)
             pixels = image.width * image.height
             memory = memory_for(pixels)
             with self._budget.hold(memory):
                 alone = self._budget.holds_only_one(memory)
                 picture = load_picture(image, name=job.source)
+                source.check()
                 codestream = codec.encode(
                     picture, origin=origin, threads=self._threads if alone else None
                 )
                 del picture, image
         except UnsupportedPictureError as error:
-            return _keep(job, file, size, mtime_ns, error.message)
+            return _keep(job, source, error.message)
         if len(codestream) > size:
-            return _keep(
-                job, file, size, mtime_ns, f"would grow from {size} to {len(codestream)} bytes"
-            )
-        file.close()
+            return _keep(job, source, f"would grow from {size} to {len(codestream)} bytes")
+        # Of a large picture the pixels may be read from the file as they are coded.
+        source.check()
+        source.close()
         return Ready(
             job,
             kind="picture",
             codestream=codestream,
             size=size,
-            mtime_ns=mtime_ns,
+            mtime_ns=source.mtime_ns,
             pixels=pixels,
         )
 
 
-def _keep(job: Job, file: BinaryIO, size: int, mtime_ns: int, reason: str) -> Ready:
+def unreadable(job: Job, error: OSError) -> Ready:
+    """What comes of a source that cannot be read."""
+    why = str(error)
+    if not isinstance(error, SourceChangedError):
+        why = f"cannot be read: {reason_of(error)}"
+    return Ready(job, skipped=why)
+
+
+def _keep(job: Job, source: SourceFile, reason: str) -> Ready:
     """A picture as it is."""
-    file.seek(0)
-    ready = Ready(job, kind="verbatim-picture", verbatim=reason, size=size, mtime_ns=mtime_ns)
-    if size > SMALL_BYTES:
-        return replace(ready, stream=file)
-    with file:
-        return replace(ready, packed=pack(file.read(size)))
-
-
-def _open(entry: Entry) -> BinaryIO:
-    """Open a source; what has become a link or a pipe in the meantime neither leads nor blocks."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    if not entry.follow:
-        flags |= os.O_NOFOLLOW
-    return os.fdopen(os.open(entry.path, flags), "rb")
+    source.file.seek(0)
+    ready = Ready(
+        job,
+        kind="verbatim-picture",
+        verbatim=reason,
+        size=source.size,
+        mtime_ns=source.mtime_ns,
+    )
+    if source.size > SMALL_BYTES:
+        return replace(ready, stream=source)
+    with source:
+        return replace(ready, packed=pack(source.hold()))
 
 
 def plan_jobs(
@@ -226,6 +233,7 @@ def plan_jobs(
     sources = Taken(entry.source for entry in entries)
     jobs = [_job(entry, members.pop(entry.source, None), codec, sources) for entry in entries]
     jobs += _vanished(members, {entry.source for entry in entries}, sources)
+    jobs = [job if job.old is None else replace(job, reader=old) for job in jobs]
     jobs.sort(key=lambda job: job.source)
     taken = Taken(job.source for job in jobs)
     for job in jobs:
@@ -246,13 +254,14 @@ def plan_jobs(
 
 
 def _sound_members(old: ArchiveReader) -> dict[str, Member]:
-    for member in old.members:
-        if member.problem is not None:
-            raise CorruptDataError(
-                f"the archive is damaged ({member.name}: {member.problem}) and cannot be updated; "
-                "compress into a new one",
-                path=old.shown,
-            )
+    """All members of an archive in which nothing is known to be damaged or missing."""
+    damaged = [Note(member.name, member.problem) for member in old.members if member.problem]
+    for note in (*old.damage, *damaged):
+        raise CorruptDataError(
+            f"the archive is damaged ({note.path}: {note.reason}) and cannot be updated; repair "
+            "it, or compress into a new one",
+            path=old.shown,
+        )
     return {member.source: member for member in old.members if member.source is not None}
 
 
@@ -260,7 +269,7 @@ def _job(entry: Entry, member: Member | None, codec: Codec | None, sources: Take
     if member is None:
         return Job(entry.source, entry)
     if member.heading is None:
-        return Job(entry.source, entry, old=member, copy=_is_current(entry, member, codec))
+        return Job(entry.source, entry, old=member, copy=is_current(entry, member, codec))
     origin = member.heading.origin
     if origin is None or member.name in sources:
         # Its name in the archive is now that of another file.
@@ -271,11 +280,11 @@ def _job(entry: Entry, member: Member | None, codec: Codec | None, sources: Take
         member=member.name,
         suffix=origin.suffix,
         old=member,
-        copy=_is_current(entry, member, codec),
+        copy=is_current(entry, member, codec),
     )
 
 
-def _is_current(entry: Entry, member: Member, codec: Codec | None) -> bool:
+def is_current(entry: Entry, member: Member, codec: Codec | None) -> bool:
     """Whether the old member is what compressing the source again would give."""
     if member.mtime_ns != entry.mtime_ns or (member.kind == "folder") != (entry.kind == "folder"):
         return False

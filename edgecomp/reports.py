@@ -194,3 +194,58 @@ class VerifyReport:
             "damaged": notes_to_json(self.damaged),
             "unchecked": notes_to_json(self.unchecked),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class RepairSummary:
+    """How repairing an archive went.
+
+    Attributes:
+        archive: path of the damaged archive.
+        output: path of the new one; None if nothing was damaged, and so nothing was written.
+        members, images: in the new archive, or in the old one where there is no new one.
+        bytes_in, bytes_out: of the two on disk.
+        seconds: that it took.
+        damaged: what was wrong with the archive's structure.
+        lost: members that are not in the new archive because they are damaged.
+        mended: members that are in it, but not all that they had.
+        skipped: members that are not in it for a limit.
+        complete: whether every member that the damaged archive once had was found in it, whole or
+            not, as far as can be told.
+    """
+
+    archive: str
+    output: str | None
+    members: int
+    images: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    damaged: tuple[Note, ...] = ()
+    lost: tuple[Note, ...] = ()
+    mended: tuple[Note, ...] = ()
+    skipped: tuple[Note, ...] = ()
+    complete: bool = True
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """DAMAGED if something of what was in the archive is, or may be, lost."""
+        lost = self.lost or self.mended or not self.complete
+        return worst_exit_code(damaged=lost, model_missing=False, left_out=self.skipped)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return {
+            "archive": self.archive,
+            "output": self.output,
+            "members": self.members,
+            "images": self.images,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "seconds": round(self.seconds, 3),
+            "damaged": notes_to_json(self.damaged),
+            "lost": notes_to_json(self.lost),
+            "mended": notes_to_json(self.mended),
+            "skipped": notes_to_json(self.skipped),
+            "complete": self.complete,
+        }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,11 +14,19 @@ from edgecomp.codec import Codec, CodecCache
 from edgecomp.codestream import Origin, parse
 from edgecomp.constants import (
     CODESTREAM_SUFFIX,
+    DEFAULT_MAX_MEMBERS,
     DEFAULT_MAX_PIXELS,
     DEFAULT_QUALITY,
     OUTPUT_FORMATS,
 )
-from edgecomp.errors import EdgecompError, OutputError, SourceError, UsageError
+from edgecomp.errors import (
+    CorruptDataError,
+    EdgecompError,
+    FormatError,
+    OutputError,
+    SourceError,
+    UsageError,
+)
 from edgecomp.machine import usable_cpus
 from edgecomp.names import (
     MAX_SUFFIX_BYTES,
@@ -56,10 +64,12 @@ def compress_picture(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     update: bool = False,
+    resume: bool = False,
     verify: bool = False,
     force: bool = False,
     dry_run: bool = False,
     max_pixels: int | None = DEFAULT_MAX_PIXELS,
+    max_members: int | None = DEFAULT_MAX_MEMBERS,
     progress: Progress | None = None,
 ) -> CompressSummary:
     """Compress one picture into a codestream file.
@@ -69,8 +79,8 @@ def compress_picture(
         output: the ``.edge`` file or a binary stream; None for ``picture.edge`` beside
             ``picture.png``, which needs a source with a name.
 
-    The other arguments are those of `compress_folder`; ``include``, ``exclude`` and ``update`` are
-    for archives only.
+    The other arguments are those of `compress_folder`; ``include``, ``exclude``, ``update`` and
+    ``resume`` are for archives only.
 
     Raises:
         UnsupportedPictureError: the picture cannot be decoded, or not be represented.
@@ -78,8 +88,10 @@ def compress_picture(
             `compress_folder`.
     """
     started = time.monotonic()
-    if include or exclude or update:
-        raise UsageError("include, exclude and update are for archives, not for one picture")
+    if include or exclude or update or resume:
+        raise UsageError(
+            "include, exclude, update and resume are for archives, not for one picture"
+        )
     if isinstance(source, (str, os.PathLike)) and os.path.isdir(source):
         raise UsageError("a folder, not a picture", path=printable(os.fspath(source)))
     shown, target = _target(source, output, CODESTREAM_SUFFIX, force)
@@ -92,6 +104,7 @@ def compress_picture(
         stack.callback(hears.finish)
         image = open_picture(file, name=name, max_pixels=max_pixels)
         picture = load_picture(image, name=name)
+        _check_unchanged(file, name, size, mtime_ns)
         codestream = b""
         if not dry_run:
             codec = Codec.load(
@@ -104,9 +117,7 @@ def compress_picture(
             )
             origin = None if mtime_ns is None else _origin(name, mtime_ns)
             codestream = codec.encode(picture, origin=origin)
-            if verify:
-                codec.check_symbols(parse(codestream, max_pixels=None))
-            _write(target, codestream, force=force)
+            _write(target, codestream, force=force, check=_verifier(codec) if verify else None)
         hears.advance(name, size)
     pixels = picture.width * picture.height
     return CompressSummary(
@@ -165,8 +176,7 @@ def decompress_picture(
         raise UsageError(f"unknown picture format {chosen!r}; known: {', '.join(OUTPUT_FORMATS)}")
     shown, target = _target(source, output, OUTPUT_FORMATS[chosen], force or salvage)
     name, file, _ = _open(source)
-    with file:
-        data = file.read()
+    data = _read(file, name)
     hears = progress or Silent()
     hears.start(1, len(data))
     try:
@@ -257,6 +267,38 @@ def _open(source: StrPath | bytes | BinaryIO) -> tuple[str, BinaryIO, int | None
         raise SourceError(f"cannot be read: {reason_of(error)}", path=name) from error
 
 
+def _read(file: BinaryIO, name: str) -> bytes:
+    try:
+        with file:
+            return file.read()
+    except OSError as error:
+        raise SourceError(f"cannot be read: {reason_of(error)}", path=name) from error
+
+
+def _check_unchanged(file: BinaryIO, name: str, size: int, mtime_ns: int | None) -> None:
+    """See that a source on disk is still what it was when it was opened."""
+    if mtime_ns is None or isinstance(file, io.BytesIO):
+        return
+    found = os.fstat(file.fileno())
+    if (found.st_size, found.st_mtime_ns) != (size, mtime_ns):
+        raise SourceError("changed while it was read", path=name)
+
+
+def _verifier(codec: Codec) -> Callable[[bytes], None]:
+    """Reads a codestream back to its symbols; raises CorruptDataError if they are others."""
+
+    def check(data: bytes) -> None:
+        try:
+            stream = parse(data, max_pixels=None)
+            stream.check_sections()
+            codec.check_symbols(stream)
+        except FormatError as error:
+            what = f"verifying failed, nothing was written: {error.message}"
+            raise CorruptDataError(what) from error
+
+    return check
+
+
 def _target(
     source: StrPath | bytes | BinaryIO,
     output: StrPath | BinaryIO | None,
@@ -275,12 +317,31 @@ def _target(
     return _STANDARD_OUTPUT, output
 
 
-def _write(target: Path | BinaryIO, data: bytes | memoryview, *, force: bool) -> None:
-    """Write the output, whole or not at all where it has a name."""
+def _write(
+    target: Path | BinaryIO,
+    data: bytes | memoryview,
+    *,
+    force: bool,
+    check: Callable[[bytes], None] | None = None,
+) -> None:
+    """Write the output, whole or not at all where it has a name.
+
+    Args:
+        target: where to.
+        data: what.
+        force: replace what is there.
+        check: raises if what was written is not right, and the output gets no name then. (What
+            standard output was given cannot be read back.)
+    """
     if isinstance(target, Path):
         with OutputFile(target, force=force) as out:
             out.file.write(data)
+            if check is not None:
+                with out.reopen() as written:
+                    check(written.read())
         return
+    if check is not None:
+        check(bytes(data))
     try:
         target.write(data)
         target.flush()

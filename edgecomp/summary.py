@@ -41,6 +41,9 @@ class CompressSummary:
         verbatim: pictures kept as they are.
         skipped: what is not in the archive.
         unchanged: members taken over from the old archive.
+        resumed: members taken over from interrupted runs.
+        unfinished: files that runs which were killed have left beside the archive; `resume` goes on
+            from them, and they may be deleted.
     """
 
     archive: str
@@ -54,6 +57,8 @@ class CompressSummary:
     verbatim: tuple[Note, ...] = ()
     skipped: tuple[Note, ...] = ()
     unchanged: int = 0
+    resumed: int = 0
+    unfinished: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -74,6 +79,8 @@ class CompressSummary:
             "verbatim": notes_to_json(self.verbatim),
             "skipped": notes_to_json(self.skipped),
             "unchanged": self.unchanged,
+            "resumed": self.resumed,
+            "unfinished": list(self.unfinished),
         }
 
 

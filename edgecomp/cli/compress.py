@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from edgecomp.cli.options import add_codec, add_printing, codec_options, path_name, pattern
+from edgecomp.cli.options import (
+    add_codec,
+    add_max_members,
+    add_printing,
+    codec_options,
+    path_name,
+    pattern,
+)
 from edgecomp.cli.paths import (
     STANDARD_STREAM,
     default_name,
@@ -41,11 +48,14 @@ EXAMPLES = """\
 edgecomp compress photos/
 edgecomp compress photos/ -q A -o small.ecz       # the smallest files
 edgecomp compress photos/ --update                # only what is new or changed
+edgecomp compress photos/ --resume                # goes on from where it was interrupted
 edgecomp compress a.png b.png trip/ -o all.ecz
 edgecomp compress camera/ --include '*.jpg' --exclude 'private/*'
 edgecomp compress picture.jpg                     # makes picture.edge
 edgecomp compress - < picture.png > picture.edge
 """
+
+_ADVICE = "--resume goes on from it, 'edgecomp repair' restores what is whole, or delete it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what is no longer among the sources stays in it",
     )
     parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from what an interrupted run has left beside the archive, and leave what is "
+        "done if this run is interrupted; the archive is that of an unbroken run to the byte",
+    )
+    parser.add_argument(
         "--verify",
         action="store_true",
         help="decode every picture once more before the archive gets its name",
@@ -106,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="no files or folders whose path matches (may be repeated)",
     )
-    add_codec(parser)
+    add_max_members(add_codec(parser))
     parser.add_argument(
         "--coder",
         choices=CODER_NAMES,
@@ -122,6 +138,9 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     summary = _archive(arguments, console) if archive else _picture(arguments, console)
     console.notes(summary.verbatim, "kept as it is", mild=True)
     console.notes(summary.skipped, "skipped")
+    if not console.quiet:
+        for name in summary.unfinished:
+            console.warning(f"{name}: left by an unfinished run; {_ADVICE}")
     finish(summary, console, _final_line(summary, dry_run=arguments.dry_run))
     return ExitCode(summary.exit_code)
 
@@ -130,8 +149,13 @@ def _final_line(summary: CompressSummary, *, dry_run: bool) -> str:
     if dry_run:
         return f"would make {summary.archive}: {contents(summary)}, nothing was written"
     text = f"{summary.archive}: {figures(summary, summary.bpp if summary.pixels else None)}"
-    if summary.unchanged:
-        text += f" ({summary.unchanged} unchanged)"
+    taken_over = [
+        f"{count} {what}"
+        for count, what in ((summary.unchanged, "unchanged"), (summary.resumed, "resumed"))
+        if count
+    ]
+    if taken_over:
+        text += f" ({', '.join(taken_over)})"
     return text
 
 
@@ -174,8 +198,10 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "include": tuple(arguments.include),
         "exclude": tuple(arguments.exclude),
         "update": arguments.update,
+        "resume": arguments.resume,
         "verify": arguments.verify,
         "force": arguments.force,
         "dry_run": arguments.dry_run,
+        "max_members": arguments.max_members,
         **codec_options(arguments),
     }

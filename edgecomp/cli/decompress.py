@@ -88,6 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="restore what is whole of damaged pictures, as NAME.partial.png, with lost tiles grey",
     )
     parser.add_argument("--force", action="store_true", help="replace files that are there already")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from an interrupted run: files that it has restored are left as they are",
+    )
     group = add_codec(parser)
     add_max_members(group)
     add_max_expansion(group)
@@ -104,7 +109,10 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     left_out = arguments.only or summary.skipped or summary.damaged
     whole = summary.images == summary.files and not left_out
     bits = 8 * summary.bytes_in / summary.pixels if whole and summary.pixels else None
-    finish(summary, console, f"{summary.output}: {figures(summary, bits)}")
+    text = f"{summary.output}: {figures(summary, bits)}"
+    if summary.unchanged:
+        text += f" ({summary.unchanged} already there)"
+    finish(summary, console, text)
     return ExitCode(summary.exit_code)
 
 
@@ -122,6 +130,7 @@ def _archive(arguments: argparse.Namespace, console: Console) -> DecompressSumma
                 only=tuple(arguments.only),
                 salvage=arguments.salvage,
                 force=arguments.force,
+                resume=arguments.resume,
                 max_members=arguments.max_members,
                 max_expansion=arguments.max_expansion,
                 progress=progress,
@@ -137,6 +146,8 @@ def _picture(arguments: argparse.Namespace, console: Console) -> DecompressSumma
 
     if arguments.only:
         raise UsageError("--only chooses from an archive; this is one picture")
+    if arguments.resume:
+        raise UsageError("--resume is for archives; this is one picture")
     source, output = arguments.source, arguments.output
     to_stdout = output == STANDARD_STREAM or (output is None and source == STANDARD_STREAM)
     console.data_on_stdout = to_stdout

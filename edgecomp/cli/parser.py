@@ -46,6 +46,7 @@ COMMANDS = (
     CommandEntry("list", "what is in an archive, one line a file", "listing", ("ls",)),
     CommandEntry("info", "what a file is and how it was made", "info"),
     CommandEntry("verify", "check every file in an archive", "verify"),
+    CommandEntry("repair", "a whole archive of what is left of a damaged one", "repair"),
     CommandEntry("evaluate", "edgecomp and its peers side by side on your pictures", "evaluate"),
     CommandEntry("models", "the models that come with edgecomp", "models"),
 )

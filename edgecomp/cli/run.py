@@ -84,12 +84,15 @@ def _report(problem: BaseException, console: Console) -> ExitCode:
         message = f"unexpected {detail}. This is a fault of edgecomp; please report it{hint}"
         if console.verbose:
             console.details("".join(traceback.format_exception(problem)))
+    message = "; ".join([message, *getattr(problem, "__notes__", ())])
     if isinstance(problem, KeyboardInterrupt):
         console.stopped(message)
     else:
         console.error(message)
     if console.json:
-        told = problem.message if isinstance(problem, EdgecompError) else message
+        told = message
+        if isinstance(problem, EdgecompError):
+            told = "; ".join([problem.message, *getattr(problem, "__notes__", ())])
         told = _for_command_line(told)
         try:
             console.document({"error": told, "path": path, "exit_code": int(code)})
