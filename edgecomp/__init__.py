@@ -26,28 +26,33 @@ if TYPE_CHECKING:
     from edgecomp.compress import CompressSummary, compress_folder
     from edgecomp.decompress import DecompressSummary, decompress_folder, open_archive
     from edgecomp.errors import EdgecompError
+    from edgecomp.repair import RepairSummary, repair
 
 __all__ = [
     "CompressSummary",
     "DecompressSummary",
     "EdgecompError",
+    "RepairSummary",
     "__version__",
     "compress_folder",
     "decode",
     "decompress_folder",
     "encode",
     "open_archive",
+    "repair",
 ]
 
 _HOME = {
     "CompressSummary": "edgecomp.compress",
     "DecompressSummary": "edgecomp.decompress",
     "EdgecompError": "edgecomp.errors",
+    "RepairSummary": "edgecomp.reports",
     "compress_folder": "edgecomp.compress",
     "decode": "edgecomp.api",
     "decompress_folder": "edgecomp.decompress",
     "encode": "edgecomp.api",
     "open_archive": "edgecomp.decompress",
+    "repair": "edgecomp.repair",
 }
 
 

@@ -28,6 +28,7 @@ class Directory:
             the offsets are wrong.
         unplaced: the descriptions where the offsets are wrong.
         problem: what is wrong with it or the end record, or None.
+        end_is_there: whether there is an end record: without one the archive is cut short.
     """
 
     limit: int
@@ -37,11 +38,14 @@ class Directory:
     records: dict[int, list[z.Entry]] = field(default_factory=dict)
     unplaced: set[z.Entry] = field(default_factory=set)
     problem: str | None = None
+    end_is_there: bool = True
 
     @classmethod
-    def missing(cls, limit: int, problem: str | None = None) -> Directory:
+    def missing(
+        cls, limit: int, problem: str | None = None, *, end_is_there: bool = True
+    ) -> Directory:
         """No directory; members end at ``limit`` at the latest."""
-        return cls(limit, found=False, whole=False, problem=problem)
+        return cls(limit, found=False, whole=False, problem=problem, end_is_there=end_is_there)
 
     def entries(self) -> Iterator[z.Entry]:
         """All descriptions."""

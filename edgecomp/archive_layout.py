@@ -127,7 +127,7 @@ class _LayoutReader:
     def read_without_end(self, *, thorough: bool) -> Layout:
         """The members of an archive that has lost its end."""
         source = self._source
-        directory = Directory.missing(source.size)
+        directory = Directory.missing(source.size, end_is_there=False)
         search = Search(source, directory, source.size)
         head = source.read(0, _HEAD_BYTES)
         if is_codestream(head):
@@ -141,10 +141,11 @@ class _LayoutReader:
         slots = self._walk(directory, search)
         advice = "'edgecomp repair' makes a whole archive of what is left"
         if self._note_lost_by_name(slots, source.size):
-            self._note(f"it is cut short within its directory; {advice}")
+            what = f"it is cut short within its directory; {advice}"
         else:
             self._complete = False
-            self._note(f"it is cut short, so that its last files may be missing; {advice}")
+            what = f"it is cut short, so that its last files may be missing; {advice}"
+        self._damage.insert(0, Note(source.shown, what))
         return Layout(slots, tuple(self._damage), self._complete)
 
     def _note(self, reason: str) -> None:
@@ -162,7 +163,8 @@ class _LayoutReader:
                 if not directory.found and self._at_directory(place):
                     break
                 following = self._next_place(known, place, directory, search)
-                self._note(f"the bytes from {place} to {following} belong to no member")
+                if directory.end_is_there or following < directory.limit:
+                    self._note(f"the bytes from {place} to {following} belong to no member")
                 self._complete &= directory.found
                 place = following
                 continue

@@ -12,7 +12,7 @@ from PIL import Image
 from edgecomp.archive import ArchiveReader
 from edgecomp.codestream import parse
 from edgecomp.compress import compress_folder, compress_picture
-from edgecomp.errors import ExitCode, NotEdgecompError, SourceError
+from edgecomp.errors import ExitCode, LimitError, NotEdgecompError, SourceError
 from edgecomp.inspect import info, list_archive, verify
 
 
@@ -38,7 +38,7 @@ def flip(archive: Path, source: str) -> None:
 
 
 def test_list(archive: Path, tiny: Path) -> None:
-    entries = list_archive(archive, model=tiny)
+    entries = list_archive(archive, model=tiny).entries
     assert [(e.name, e.kind, e.restored) for e in entries] == [
         ("a.png", "picture", "a.png"),
         ("b.jpg", "picture", "b.jpg.png"),
@@ -56,16 +56,44 @@ def test_list(archive: Path, tiny: Path) -> None:
     # All that is not in a member is the end record.
     assert sum(entry.bytes for entry in entries) == archive.stat().st_size - 40
     assert entries[0].to_json()["name"] == "a.png"
-    assert len(str(list_archive(archive)[0].model)) == 16
-    assert list_archive(archive, format="jpeg")[1].restored == "b.jpg"
+    assert len(str(list_archive(archive).entries[0].model)) == 16
+    assert list_archive(archive, format="jpeg").entries[1].restored == "b.jpg"
 
 
 def test_list_shows_damaged_members(archive: Path) -> None:
     data = archive.read_bytes()
     archive.write_bytes(data.replace(b"c.txt", b"d.txt"))
-    entry = list_archive(archive)[3]
+    found = list_archive(archive)
+    entry = found.entries[3]
     assert (entry.name, entry.restored) == ("d.txt", None)
     assert "name check" in str(entry.problem)
+    assert [note.path for note in found.damaged] == ["d.txt"]
+    assert found.exit_code == ExitCode.DAMAGED
+
+
+def test_looking_into_an_archive_that_is_cut_short(archive: Path, tiny: Path) -> None:
+    data = archive.read_bytes()
+    archive.write_bytes(data[: data.index(b"c.txt") + 3])
+    listed = list_archive(archive)
+    assert [entry.name for entry in listed.entries] == ["a.png", "b.jpg", "b.png"]
+    assert listed.exit_code == ExitCode.DAMAGED
+    for report in (listed, info(archive), verify(archive, model=tiny)):
+        assert "cut short" in report.damaged[0].reason
+    assert verify(archive, model=tiny).decoded == 2
+
+
+def test_limits(archive: Path, tiny: Path) -> None:
+    for look in (list_archive, info, verify):
+        with pytest.raises(LimitError, match="--max-members"):
+            look(archive, max_members=4)
+        look(archive, max_members=5)
+    (archive.parent / "in" / "blank").write_bytes(bytes(3 << 20))
+    compress_folder(archive.parent / "in", archive, model=tiny, update=True)
+    report = verify(archive, model=tiny, max_expansion=3 << 20)
+    assert report.exit_code == ExitCode.DONE
+    report = verify(archive, model=tiny, max_expansion=(3 << 20) - 1)
+    assert [note.path for note in report.unchecked] == ["blank"]
+    assert report.exit_code == ExitCode.SKIPPED
 
 
 def test_info(archive: Path, tiny: Path) -> None:
@@ -163,7 +191,7 @@ def test_pictures_coded_by_context(tmp_path: Path, photo: Image.Image) -> None:
     photo.save(tmp_path / "a.png")
     compress_folder(tmp_path / "a.png", tmp_path / "a.ecz", quality="A", verify=True)
     assert info(tmp_path / "a.ecz").coders == ("context",)
-    assert [entry.coder for entry in list_archive(tmp_path / "a.ecz")] == ["context"]
+    assert [entry.coder for entry in list_archive(tmp_path / "a.ecz").entries] == ["context"]
     report = verify(tmp_path / "a.ecz")
     assert (report.decoded, report.exit_code) == (1, ExitCode.DONE)
     compress_folder(tmp_path / "a.png", tmp_path / "a.ecz", quality="A", coder="lzma", update=True)

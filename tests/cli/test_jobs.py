@@ -248,10 +248,23 @@ def test_an_archive_cut_short(line: Line, folder: Path, tmp_path: Path) -> None:
     line("compress", folder.name, "-o", "x.ecz")
     data = (tmp_path / "x.ecz").read_bytes()
     (tmp_path / "x.ecz").write_bytes(data[: len(data) // 2])
-    for command in ("list", "info", "verify", "decompress"):
+    for command in ("list", "info", "decompress"):
         code, out, err = line(command, "x.ecz")
-        assert (code, out) == (ExitCode.DAMAGED, "")
-        assert err.startswith("edgecomp: error: x.ecz: ")
+        assert code == ExitCode.DAMAGED
+        assert err.startswith("edgecomp: warning: ")
+        assert "x.ecz: damaged: it is cut short" in err
+        assert out
+    code, out, err = line("verify", "x.ecz")
+    assert (code, err) == (ExitCode.DAMAGED, "")
+    assert "x.ecz: damaged: it is cut short" in out
+    code, out, err = line("repair", "x.ecz", model=False)
+    assert code == ExitCode.DAMAGED
+    assert out.startswith("x.repaired.ecz: 1 file, 1 picture, ")
+    assert line("verify", "x.repaired.ecz")[0] == ExitCode.DONE
+    code, out, err = line("repair", "x.repaired.ecz", "-o", "y.ecz", model=False)
+    assert (code, err) == (ExitCode.DONE, "")
+    assert out.endswith("no damage found, nothing was written\n")
+    assert not (tmp_path / "y.ecz").exists()
 
 
 def test_list_and_info(line: Line, folder: Path) -> None:
@@ -314,6 +327,7 @@ def test_every_option_reaches_the_package(
     monkeypatch.setattr(edgecomp.compress, "compress_folder", note)
     words = "-o x.ecz -q A --coder lzma --threads 3 --precision fp32 --backend tensorflow"
     words += " --include *.png --include b* --exclude c --max-pixels 2 --update --verify --force"
+    words += " --resume --max-members 7"
     assert line("compress", folder.name, *words.split(), "--model", "m", model=False)[0] == 130
     assert seen == {
         "places": ([folder.name], "x.ecz"),
@@ -326,6 +340,8 @@ def test_every_option_reaches_the_package(
         "exclude": ("c",),
         "max_pixels": 2_000_000,
         "update": True,
+        "resume": True,
+        "max_members": 7,
         "verify": True,
         "force": True,
         "dry_run": False,
@@ -335,7 +351,8 @@ def test_every_option_reaches_the_package(
     seen.clear()
     monkeypatch.setattr(edgecomp.decompress, "decompress_folder", note)
     words = (
-        "x.ecz -o out --format bmp --only a --only b --threads 1 --precision int8 --force --salvage"
+        "x.ecz -o out --format bmp --only a --only b --threads 1 --precision int8 --force "
+        "--salvage --resume --max-members 9 --max-expansion 0.5"
     )
     assert line("decompress", *words.split(), model=False)[0] == 130
     assert seen == {
@@ -347,6 +364,9 @@ def test_every_option_reaches_the_package(
         "backend": "onnx",
         "max_pixels": 256_000_000,
         "salvage": True,
+        "resume": True,
+        "max_members": 9,
+        "max_expansion": 1 << 29,
         "force": True,
         "model": None,
         "progress": None,
