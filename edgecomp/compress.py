@@ -113,7 +113,7 @@ def compress_folder(
     names = [
         os.fspath(s) for s in ([sources] if isinstance(sources, (str, os.PathLike)) else sources)
     ]
-    target = _default_archive(names) if output is None else Path(output)
+    target = default_archive(names) if output is None else Path(output)
     check_output(target, replace=force or update or resume)
     found = scan(names, include=include, exclude=exclude, output=target)
     if not found.entries:
@@ -136,7 +136,7 @@ def compress_folder(
         )
     hears = progress or Silent()
     tally = _Tally(skipped=list(found.skipped))
-    settings = settings_of(codec, max_pixels) if resume else None
+    settings = settings_of(codec, max_pixels)
     with ExitStack() as stack:
         old = None
         if update and os.path.lexists(target):
@@ -145,12 +145,13 @@ def compress_folder(
         # Where the target is there already, all that this run can do is find it complete.
         finished = resume and os.path.lexists(target) and not (force or update)
         earlier = None
-        if settings is not None:
+        if resume:
             earlier = stack.enter_context(EarlierRuns(target, settings, finished=finished))
             jobs = earlier.take_over(jobs, codec)
         hears.start(len(jobs), sum(job.bytes for job in jobs))
         stack.callback(hears.finish)
-        file = OutputFile(target, force=force or update or finished, settings=settings)
+        replaces = force or update or finished
+        file = OutputFile(target, force=replaces, settings=settings, keep=resume)
         with file as out:
             writer = ArchiveWriter(out.file)
             budget = Budget(usable_memory() // 2)
@@ -332,7 +333,12 @@ def _nothing(names: Sequence[str], found: Scan) -> SourceError:
     return SourceError("nothing to compress: no files, or none that were chosen", path=shown)
 
 
-def _default_archive(names: Sequence[str]) -> Path:
+def default_archive(names: Sequence[str]) -> Path:
+    """What the archive is called if nothing is said: ``dir.ecz`` beside ``dir``.
+
+    Raises:
+        UsageError: there are several sources, or the only one has no name.
+    """
     if len(names) != 1:
         raise UsageError("several sources: say what the archive is to be called")
     path = names[0].rstrip(os.sep)

@@ -109,8 +109,9 @@ class OutputFile:
         folder: descriptor of the folder to write in, for ``OutputFolder``; ``target`` is then
             only shown, less its last component.
         ours: (device, inode) of files that are not to be replaced, be ``force`` given or not.
-        settings: what the content depends on besides the sources, in 8 hexadecimal digits: what was
-            written then stays when the block ends badly, for a later run to go on from.
+        settings: what the content depends on besides the sources, in 8 hexadecimal digits, for a
+            later run to know whether it can go on from what this one leaves if it is killed.
+        keep: leave what was written when the block ends badly.
 
     Raises:
         OutputExistsError: the target is there and ``force`` was not given.
@@ -128,6 +129,7 @@ class OutputFile:
         folder: int | None = None,
         ours: Container[tuple[int, int]] = (),
         settings: str | None = None,
+        keep: bool = False,
     ) -> None:
         self._shown = printable(str(target))
         self._name = target.name
@@ -137,6 +139,7 @@ class OutputFile:
         self._given_folder = folder
         self._ours = ours
         self._settings = settings
+        self._keep = keep
         self._discarded = False
         self._mtime_ns: int | None = None
 
@@ -235,11 +238,11 @@ class OutputFile:
 
     def _is_kept(self, error: BaseException | None) -> bool:
         """Whether what was written stays for a later run to go on from; the error then says so."""
-        if error is None or self._settings is None or self._discarded:
+        if error is None or not self._keep or self._discarded:
             return False
         if not os.fstat(self._descriptor).st_size:
             return False
-        error.add_note("what was done is kept: --resume goes on from there")
+        error.add_note("what was done is kept; the same command goes on from there")
         return True
 
     def _complete(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecomp.cli.options import (
@@ -54,8 +55,6 @@ edgecomp compress camera/ --include '*.jpg' --exclude 'private/*'
 edgecomp compress picture.jpg                     # makes picture.edge
 edgecomp compress - < picture.png > picture.edge
 """
-
-_ADVICE = "--resume goes on from it, 'edgecomp repair' restores what is whole, or delete it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,9 +137,6 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     summary = _archive(arguments, console) if archive else _picture(arguments, console)
     console.notes(summary.verbatim, "kept as it is", mild=True)
     console.notes(summary.skipped, "skipped")
-    if not console.quiet:
-        for name in summary.unfinished:
-            console.warning(f"{name}: left by an unfinished run; {_ADVICE}")
     finish(summary, console, _final_line(summary, dry_run=arguments.dry_run))
     return ExitCode(summary.exit_code)
 
@@ -160,11 +156,16 @@ def _final_line(summary: CompressSummary, *, dry_run: bool) -> str:
 
 
 def _archive(arguments: argparse.Namespace, console: Console) -> CompressSummary:
-    from edgecomp.compress import compress_folder
+    from edgecomp.compress import compress_folder, default_archive
+    from edgecomp.earlier_runs import unfinished_beside
 
     output = arguments.output
     if len(arguments.sources) == 1:
         output = within_folder(output, default_name(arguments.sources[0], ARCHIVE_SUFFIX))
+    if not arguments.resume:
+        target = default_archive(arguments.sources) if output is None else output
+        for name in unfinished_beside(Path(target)):
+            console.warning(f"{name}: left by a run that was killed; --resume goes on from it")
     with progress_bar(wanted=console.wants_progress) as progress:
         return compress_folder(arguments.sources, output, progress=progress, **_options(arguments))
 

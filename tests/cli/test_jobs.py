@@ -259,7 +259,8 @@ def test_an_archive_cut_short(line: Line, folder: Path, tmp_path: Path) -> None:
     assert "x.ecz: damaged: it is cut short" in out
     code, out, err = line("repair", "x.ecz", model=False)
     assert code == ExitCode.DAMAGED
-    assert out.startswith("x.repaired.ecz: 1 file, 1 picture, ")
+    assert out.startswith("x.repaired.ecz: 3 files, 1 picture, ")
+    assert out.endswith("; 1 file lost\n")
     assert line("verify", "x.repaired.ecz")[0] == ExitCode.DONE
     code, out, err = line("repair", "x.repaired.ecz", "-o", "y.ecz", model=False)
     assert (code, err) == (ExitCode.DONE, "")
