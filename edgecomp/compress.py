@@ -156,10 +156,13 @@ def compress_folder(
             writer = ArchiveWriter(out.file)
             budget = Budget(usable_memory() // 2)
             preparer = Preparer(codec, max_pixels, budget=budget, threads=workers)
-            work = in_order(preparer.prepare, jobs, threads=workers, budget=budget)
+            work = in_order(
+                preparer.prepare, jobs, threads=workers, budget=budget, discard=Ready.close
+            )
             with closing(work) as results:
                 for ready in results:
-                    _add(writer, preparer, ready, tally)
+                    with closing(ready):
+                        _add(writer, preparer, ready, tally)
                     hears.advance(ready.job.source, ready.job.bytes)
             bytes_out = writer.finish()
             if finished:

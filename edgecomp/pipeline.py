@@ -125,6 +125,7 @@ def in_order(
     *,
     threads: int,
     budget: Budget | None = None,
+    discard: Callable[[Result], object] | None = None,
 ) -> Generator[Result, None, None]:
     """Like ``map``, on ``threads`` threads, with at most ``threads + 2`` items begun ahead.
 
@@ -137,6 +138,7 @@ def in_order(
         threads: how many.
         budget: that ``function`` holds something of, for this job alone. It is stopped in the end,
             so that after an interrupt nobody waits for a large amount only to work in vain.
+        discard: is given each result that is not taken because the generator was closed.
     """
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="edgecomp")
@@ -151,6 +153,10 @@ def in_order(
         if budget is not None:
             budget.stop()
         pool.shutdown(wait=True, cancel_futures=True)
+        if discard is not None:
+            for future in pending:
+                if not future.cancelled() and future.exception() is None:
+                    discard(future.result())
 
 
 def side_by_side(

@@ -93,6 +93,11 @@ class Ready:
     mtime_ns: int = 0
     pixels: int = 0
 
+    def close(self) -> None:
+        """Close the stream, if there is one: it is not going to be read."""
+        if self.stream is not None:
+            self.stream.close()
+
 
 class Preparer:
     """Reads, decodes and codes sources. Safe to use from several threads at once.
