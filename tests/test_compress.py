@@ -22,6 +22,7 @@ from edgecomp.compress import CompressSummary, compress_folder, compress_picture
 from edgecomp.errors import (
     CorruptDataError,
     ExitCode,
+    LimitError,
     ModelNotFoundError,
     NotEdgecompError,
     OutputError,
@@ -360,6 +361,42 @@ def test_verifying_finds_what_was_written_wrong(
         compress(folder, tmp_path / "o.ecz", verify=True)
     assert caught.value.path == "a.jpg"
     assert os.listdir(tmp_path) == ["in"]
+
+
+def test_verifying_one_picture_reads_what_was_written(
+    folder: Path, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        return real(descriptor, bytes(data)[:-1] + bytes([data[-1] ^ 1]))
+
+    monkeypatch.setattr(os, "write", write)
+    target = tmp_path / "a.edge"
+    with pytest.raises(CorruptDataError, match="verifying failed"):
+        compress_picture(folder / "a.png", target, model=tiny, verify=True)
+    assert os.listdir(tmp_path) == ["in"]
+    compress_picture(folder / "a.png", target, model=tiny)
+    assert target.exists(), "the control: without it the damage goes unnoticed"
+
+
+def test_more_files_than_are_allowed(folder: Path, tmp_path: Path, compress: Compress) -> None:
+    with pytest.raises(LimitError, match="more than 6 files"):
+        compress(folder, tmp_path / "o.ecz", max_members=6)
+    assert compress(folder, tmp_path / "o.ecz", max_members=7).files == 6
+
+
+def test_an_archive_with_anything_missing_is_not_updated(
+    folder: Path, tmp_path: Path, compress: Compress
+) -> None:
+    archive = tmp_path / "o.ecz"
+    compress(folder, archive)
+    data = archive.read_bytes()
+    for damaged in (data[: len(data) // 2], data[:5] + data[300:], data[:-60] + data[-50:]):
+        archive.write_bytes(damaged)
+        with pytest.raises(CorruptDataError, match="cannot be updated; repair it"):
+            compress(folder, archive, update=True)
+        assert archive.read_bytes() == damaged
 
 
 class Listener:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common import DATA
 from PIL import Image
 
 from edgecomp.archive import ArchiveReader
@@ -169,6 +170,73 @@ def test_existing_empty_folders_are_no_conflict(
     (tmp_path / "out" / "empty").mkdir(parents=True)
     decompress(archive, tmp_path / "out")
     assert tree(tmp_path / "out") == TREE
+
+
+def test_going_on_from_an_interrupted_run(
+    archive: Path, tmp_path: Path, decompress: Decompress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decompress(archive, tmp_path / "whole")
+    expected = {name: (tmp_path / "whole" / name).read_bytes() for name in FILES}
+    decompress(archive, tmp_path / "out")
+    written = {name: (tmp_path / "out" / name).stat().st_ino for name in FILES}
+    # As if it had been killed: one file is missing, one is unfinished, one is another file.
+    (tmp_path / "out" / "a.png").unlink()
+    (tmp_path / "out" / "a.png.partial-1-0a1b2c3d").write_bytes(b"half")
+    (tmp_path / "out" / "empty.dat").write_bytes(b"mine")
+    with pytest.raises(OutputExistsError, match=r"empty\.dat is already there"):
+        decompress(archive, tmp_path / "out", resume=True)
+    (tmp_path / "out" / "empty.dat").unlink()
+    summary = decompress(archive, tmp_path / "out", resume=True)
+    assert (summary.unchanged, summary.files, summary.exit_code) == (4, 6, ExitCode.DONE)
+    assert summary.bytes_out == sum(len(data) for data in expected.values())
+    assert tree(tmp_path / "out") == TREE
+    for name, data in expected.items():
+        assert (tmp_path / "out" / name).read_bytes() == data
+        same = (tmp_path / "out" / name).stat().st_ino == written[name]
+        assert same or name in ("a.png", "empty.dat")
+    assert decompress(archive, tmp_path / "out", resume=True).unchanged == 6
+
+
+def test_going_on_saves_damaged_pictures_again(
+    archive: Path, tmp_path: Path, decompress: Decompress, photo: Image.Image
+) -> None:
+    image = photo.convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(tmp_path / "in" / "z.png")
+    compress_again(tmp_path)
+    path = tmp_path / "z.ecz"
+    data = bytearray(path.read_bytes())
+    with ArchiveReader(path) as reader:
+        data[reader._slots[-1].views[0].end - 1] ^= 1
+    path.write_bytes(data)
+    for _ in range(2):
+        summary = decompress(path, tmp_path / "out", salvage=True, resume=True)
+        assert [note.path for note in summary.damaged] == ["z.png"]
+        assert (summary.exit_code, summary.skipped) == (ExitCode.DAMAGED, ())
+        assert "z.partial.png" in tree(tmp_path / "out")
+    assert "z.partial.2.png" not in tree(tmp_path / "out")
+
+
+def compress_again(folder: Path) -> None:
+    compress_folder(folder / "in", folder / "z.ecz", model=DATA / "models" / "tiny")
+
+
+def test_what_expands_too_far_is_skipped(
+    tmp_path: Path, decompress: Decompress, tiny: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "in" / name).write_bytes(bytes(3 << 20))
+    (tmp_path / "in" / "d").write_bytes(b"text")
+    compress_folder(tmp_path / "in", tmp_path / "a.ecz", model=tiny)
+    summary = decompress(tmp_path / "a.ecz", tmp_path / "out", max_expansion=6 << 20)
+    assert [note.path for note in summary.skipped] == ["c"]
+    assert "--max-expansion" in summary.skipped[0].reason
+    assert summary.exit_code == ExitCode.SKIPPED
+    assert tree(tmp_path / "out") == ["a", "b", "d"]
+    assert decompress(tmp_path / "a.ecz", tmp_path / "o", max_expansion=None).files == 4
+    with pytest.raises(LimitError, match="--max-members"):
+        decompress(tmp_path / "a.ecz", tmp_path / "p", max_members=3)
 
 
 def test_a_file_that_appears_meanwhile_stays(

@@ -15,7 +15,7 @@ import pytest
 from edgecomp import output as output_module
 from edgecomp.errors import OutputError, OutputExistsError
 from edgecomp.output import OutputFile, check_output
-from edgecomp.output_folder import OutputFolder
+from edgecomp.output_folder import OutputFolder, twins_of
 from edgecomp.partial_files import is_partial_name
 
 
@@ -35,10 +35,10 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 def write(
-    target: Path, then: Callable[[OutputFile], object] = lambda out: None, *, force: bool = False
+    target: Path, then: Callable[[OutputFile], object] = lambda out: None, **options: bool
 ) -> None:
     """Write "new" to a target, and do something before it is finished."""
-    with OutputFile(target, force=force) as out:
+    with OutputFile(target, **options) as out:
         out.file.write(b"new")
         then(out)
 
@@ -225,6 +225,115 @@ def test_restoring_into_a_folder(tmp_path: Path) -> None:
     assert folder.find_conflict("z/b/d.txt") is None
     with pytest.raises(OutputExistsError), folder.file("a/b/c.txt"):
         pass
+
+
+def test_twins_never_replace_each_other(tmp_path: Path) -> None:
+    """On a file system where ``A`` and ``a`` are one file; a hard link is the same to a reader."""
+    (tmp_path / "a").write_text("before")
+    folder = OutputFolder(tmp_path, force=True, twins=twins_of(["a", "A", "b"]))
+    with folder.file("a") as out:
+        out.file.write(b"first")
+    os.link(tmp_path / "a", tmp_path / "A")
+    with pytest.raises(OutputExistsError), folder.file("A"):
+        pass
+    (tmp_path / "A").unlink()
+
+    def appear() -> None:
+        os.link(tmp_path / "a", tmp_path / "A")
+
+    with pytest.raises(OutputExistsError):
+        _write_into(folder, "A", appear)
+    assert (tmp_path / "a").read_text() == "first"
+    (tmp_path / "A").unlink()
+    with folder.file("A") as out:
+        out.file.write(b"second")
+    with folder.file("b") as out:
+        out.file.write(b"b")
+    assert {name: (tmp_path / name).read_text() for name in names(tmp_path)} == {
+        "A": "second",
+        "a": "first",
+        "b": "b",
+    }
+
+
+def _write_into(folder: OutputFolder, name: str, then: Callable[[], None]) -> None:
+    with folder.file(name) as out:
+        out.file.write(b"second")
+        then()
+
+
+def test_which_names_are_twins() -> None:
+    assert twins_of(["a", "b", "A/x", "a/X", "e\u0301", "\u00e9", "stra\u00dfe", "STRASSE"]) == {
+        "A/x",
+        "a/X",
+        "e\u0301",
+        "\u00e9",
+        "stra\u00dfe",
+        "STRASSE",
+    }
+
+
+def test_what_an_earlier_run_has_restored(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    time_ns = 1_600_000_000_123_456_789
+    with folder.file("d/a") as out:
+        out.file.write(b"12345")
+        out.set_mtime(time_ns)
+    assert folder.has("d/a", time_ns)
+    assert folder.has("d/a", time_ns, 5)
+    assert folder.has("d/a", time_ns // 1_000_000_000 * 1_000_000_000)
+    assert not folder.has("d/a", time_ns, 4)
+    assert not folder.has("d/a", time_ns + 5_000_000_000)
+    assert not folder.has("d/b", time_ns)
+    assert not folder.has("d", tmp_path.joinpath("d").stat().st_mtime_ns)
+    (tmp_path / "link").symlink_to("d/a")
+    assert not folder.has("link", os.lstat(tmp_path / "link").st_mtime_ns)
+    (tmp_path / "e").symlink_to("d")
+    with pytest.raises(OutputError, match="symbolic link"):
+        folder.has("e/a", time_ns)
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
+    ours = ["d/a.png.partial-1-00000000", "b.png.partial-22-0a1b2c3d"]
+    others = ["d/c.png.partial-1-00000000", "d/a.png", "a.png.partial-1-00000000", "x/y"]
+    for name in ours + others:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    long = "n" * 255
+    cut = long[: 255 - len(".partial-1-00000000")] + ".partial-1-00000000"
+    (tmp_path / cut).write_text("x")
+    folder = OutputFolder(tmp_path)
+    with folder.file("b.png") as out:
+        out.file.write(b"in use")
+        folder.remove_unfinished(["d/a.png", "b.png", "nowhere/e.png", long])
+        assert len([name for name in names(tmp_path) if name.startswith("b.png.partial-")]) == 1
+    found = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert found == {*others, "b.png"}
+
+
+def test_what_is_kept_when_a_block_ends_badly(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+
+    def discard_and_fail(out: OutputFile) -> None:
+        out.discard()
+        raise ValueError("x")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        write(target, raiser(KeyboardInterrupt), keep=True)
+    assert "goes on" in caught.value.__notes__[0]
+    (left,) = names(tmp_path)
+    assert is_partial_name(left)
+    assert (tmp_path / left).read_bytes() == b"new"
+    (tmp_path / left).unlink()
+    with pytest.raises(ValueError, match="x"), OutputFile(target, keep=True):
+        raise ValueError("x")
+    with pytest.raises(ValueError, match="x"):
+        write(target, discard_and_fail, keep=True)
+    with OutputFile(target, keep=True, settings="01234567") as out:
+        out.file.write(b"done so far")
+        assert names(tmp_path)[0].endswith("-01234567")
+        out.discard()
+    assert names(tmp_path) == []
 
 
 def test_links_in_the_folder_are_not_followed(tmp_path: Path) -> None:

@@ -50,6 +50,25 @@ def test_an_error_comes_in_its_turn_and_ends_the_job() -> None:
     assert threading.active_count() == before
 
 
+def test_results_that_are_not_taken_are_discarded() -> None:
+    dropped: list[int] = []
+    ready = [threading.Event() for _ in range(100)]
+
+    def work(number: int) -> int:
+        ready[number].set()
+        return number
+
+    jobs = in_order(work, range(100), threads=2, discard=dropped.append)
+    with closing(jobs) as results:
+        taken = [next(results) for _ in range(3)]
+        assert ready[5].wait(60)
+    assert taken == [0, 1, 2]
+    assert dropped == [3, 4, 5]
+    dropped.clear()
+    assert list(in_order(lambda n: n, range(9), threads=2, discard=dropped.append)) == [*range(9)]
+    assert dropped == []
+
+
 def test_closing_cancels_what_has_not_begun() -> None:
     begun = []
     with closing(in_order(begun.append, range(100), threads=1)) as results:
