@@ -253,8 +253,8 @@ class _LayoutReader:
                 # The local header's own lengths may be what is damaged.
                 start = place + entry.local_length
             views.append(view_of(entry, start, self._source.read, limit=limit))
-        described = {view.entry for view in views}
-        if local is not None and length is not None and local not in described:
+        known = any(view.entry == local for view in views)
+        if local is not None and length is not None and not known:
             views.append(view_of(local, place + length, self._source.read, limit=limit))
         if len(views) == 1 and local is not None:
             return tuple(views)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,9 +16,14 @@ _CHUNK: Final = 1 << 20
 # edgecomp's extra field and ZIP64's, with room; other programs' members are not searched for.
 _MAX_EXTRA_BYTES: Final = 64
 _MAX_HEADER: Final = z.LOCAL_BYTES + MAX_PATH_BYTES + _MAX_EXTRA_BYTES
-# A searched archive is read a few times over at most, however many false headers it has.
+# A searched archive is read a few times over at most, and so many headers are tried, however many
+# false ones it has.
 _PASSES: Final = 4
 _ALLOWANCE: Final = 1 << 24
+_MAX_TRIED: Final = 100_000
+# Signature, version needed (20, 45, 63), flags (names are UTF-8, LZMA has an end mark), method.
+_HEADER: Final = re.compile(rb"PK\x03\x04[\x14\x2d\x3f]\x00[\x00\x02]\x08[\x00\x0e]\x00")
+_HEADER_BYTES: Final = 10
 
 
 class Search:
@@ -35,6 +41,7 @@ class Search:
         self._wanted = directory.unplaced if directory.moved else None
         self._limit = limit
         self._left = _PASSES * source.size + _ALLOWANCE
+        self._tries = _MAX_TRIED
 
     def may_read(self, count: int) -> bool:
         """Whether so many bytes more may be read for a proof; they are counted."""
@@ -47,21 +54,20 @@ class Search:
         Raises:
             SourceError: the archive cannot be read.
         """
-        for place in self._signatures(start, stop):
-            if self._left < 0:
+        for place in self._headers(start, stop):
+            self._tries -= 1
+            if self._left < 0 or self._tries < 0:
                 break
             if self._is_member(place):
                 return place
         return stop
 
-    def _signatures(self, start: int, stop: int) -> Iterator[int]:
-        overlap = len(z.LOCAL_SIGNATURE) - 1
+    def _headers(self, start: int, stop: int) -> Iterator[int]:
+        """Offsets of what may be a header that edgecomp wrote."""
         while start < stop:
-            chunk = self._source.read(start, min(_CHUNK, stop - start) + overlap)
-            at = chunk.find(z.LOCAL_SIGNATURE)
-            while at >= 0 and start + at < stop:
-                yield start + at
-                at = chunk.find(z.LOCAL_SIGNATURE, at + 1)
+            chunk = self._source.read(start, min(_CHUNK, stop - start) + _HEADER_BYTES - 1)
+            for found in _HEADER.finditer(chunk):
+                yield start + found.start()
             start += _CHUNK
 
     def _is_member(self, place: int) -> bool:

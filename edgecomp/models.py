@@ -6,9 +6,12 @@ that a damaged model is refused and never decodes to noise.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +26,8 @@ _VERSION: Final = 1
 _SHIPPED: Final = Path(__file__).parent / "models"
 _ROLES: Final = ("encoder", "decoder")
 _MAX_HALO: Final = 1 << 10
+_MAX_MANIFEST_BYTES: Final = 1 << 20
+_MAX_FILE_BYTES: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,7 @@ def load_model(path: Path | str) -> Model:
     folder = Path(path)
     manifest = folder / MANIFEST
     try:
-        data = manifest.read_bytes()
+        data = _read(manifest, _MAX_MANIFEST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise ModelNotFoundError(f"no model here ({MANIFEST} is missing)", path=str(path)) from None
     except OSError as error:
@@ -183,7 +188,14 @@ def load_model(path: Path | str) -> Model:
         ) from error
     try:
         return _parse_manifest(folder, data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ModelDamagedError(f"not a model manifest ({error!r})", path=str(manifest)) from error
 
 
@@ -230,12 +242,27 @@ def find_model(model_id: bytes, *, model: Path | str | None = None) -> Model:
 
 def _read_checked(path: Path, digest: str) -> bytes:
     try:
-        data = path.read_bytes()
+        data = _read(path, _MAX_FILE_BYTES)
     except OSError as error:
         raise _cannot_read(path, error) from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise ModelDamagedError("a file of the model is damaged (SHA-256)", path=str(path))
     return data
+
+
+def _read(path: Path, most: int) -> bytes:
+    """The bytes of a file; a pipe is not waited for, nor a device read for ever.
+
+    Raises:
+        OSError: it cannot be read, is no file, or is longer than ``most``.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"longer than {most} bytes")
+        return file.read(most)
 
 
 def _cannot_read(path: Path, error: OSError) -> ModelDamagedError:
@@ -341,6 +368,7 @@ def _plain_name(name: object) -> str:
 
 
 def _plain_path(name: object) -> str:
-    if not isinstance(name, str) or any(p in ("", ".", "..") for p in name.split("/")):
+    parts = name.split("/") if isinstance(name, str) and name.isprintable() else [""]
+    if not isinstance(name, str) or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"not a plain relative path: {name!r}")
     return name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
@@ -63,7 +65,7 @@ def write_image(
 
     PNG, WebP (lossless), TIFF, BMP and PPM keep every pixel that was decoded. JPEG (quality 95,
     4:4:4), BMP and PPM have no alpha: the picture is laid on white. BMP and PPM hold no metadata:
-    the picture is turned upright first.
+    the picture is turned upright first. TIFF holds EXIF data as far as Pillow understands them.
 
     Args:
         image: L, LA, RGB or RGBA, with the metadata of `add_metadata`.
@@ -83,7 +85,7 @@ def write_image(
         backdrop.paste(image.convert(backdrop.mode), mask=image.getchannel("A"))
         backdrop.info.update(image.info)
         image = backdrop
-    if format in {"bmp", "ppm"}:
+    if format in {"bmp", "ppm"} and _understood(image.info.get("exif"), image.info.get("xmp")):
         ImageOps.exif_transpose(image, in_place=True)
     options = _save_options(image.info, format)
     if format == "png":
@@ -115,11 +117,31 @@ def _save_options(info: dict[str | tuple[int, int], Any], format: str) -> dict[s
             options["xmp"] = xmp
     elif format == "tiff":
         options["compression"] = "tiff_adobe_deflate"
-        tags = Image.Exif()
-        if exif:
-            tags.load(exif)
-        if xmp:
-            tags[TIFF_XMP_TAG] = xmp
-        if len(tags):
+        tags = _understood(exif, xmp) or _understood(None, xmp)
+        if tags is not None and len(tags):
             options["exif"] = tags
     return options
+
+
+def _understood(exif: bytes | None, xmp: bytes | None) -> Image.Exif | None:
+    """Metadata as Pillow makes tags of them; None if they are such that it cannot.
+
+    Where Pillow has to understand EXIF data, damaged ones make it raise nearly anything, some only
+    when they are written or looked at: so it is tried on a picture of one pixel.
+    """
+    tags = Image.Exif()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            if exif:
+                tags.load(exif)
+            if xmp:
+                tags[TIFF_XMP_TAG] = xmp
+            trial = Image.new("L", (1, 1))
+            trial.save(io.BytesIO(), "tiff", exif=tags)
+            trial.info["exif"] = exif or b""
+            ImageOps.exif_transpose(trial)
+    except MemoryError:
+        raise
+    except Exception:
+        return None
+    return tags

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from edgecomp.constants import DEFAULT_MAX_PIXELS, MAX_SIDE
+from edgecomp.constants import DEFAULT_MAX_PIXELS, MAX_SECTION_BYTES, MAX_SIDE
 from edgecomp.errors import EdgecompError, UnsupportedPictureError
 from edgecomp.large_picture import LargePicture
 from edgecomp.tiling import Rect
@@ -30,6 +30,10 @@ PICTURE_SUFFIXES: Final = frozenset(
     ".png .apng .jpg .jpeg .jpe .jfif .webp .tif .tiff .bmp .dib .ppm .pgm .pbm .pnm .gif .tga"
     " .jp2 .j2k .jxl .avif .avifs .heic .heif .hif".split()
 )
+# What files of these suffixes may be. Pillow knows more formats: PostScript, for one, for which it
+# would start an interpreter.
+_USUAL_FORMATS: Final = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "PPM")
+_OTHER_FORMATS: Final = ("WEBP", "TIFF", "TGA", "JPEG2000", "JXL", "AVIF", "HEIF")
 _HEIF_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif"})
 
 # Above this a picture's pixels stay in Pillow's image: they would take as much again as an array.
@@ -191,13 +195,29 @@ def open_picture(
     if os.path.splitext(name)[1].lower() in _HEIF_SUFFIXES:
         _register_heif(name)
     with _refusals(name):
-        image = Image.open(file)
+        image = _open(file)
         _check_size(image.width, image.height, max_pixels, name)
         _check_depth(image, name)
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             raise UnsupportedPictureError(f"has {frames} frames", path=name)
         return image
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    """Pillow's image of a file in one of the formats that pictures may have."""
+    Image.preinit()
+    try:
+        return Image.open(file, formats=_known(_USUAL_FORMATS))
+    except UnidentifiedImageError:
+        Image.init()  # loads all plug-ins, which takes a while
+        file.seek(0)
+        return Image.open(file, formats=_known(_OTHER_FORMATS))
+
+
+def _known(formats: Sequence[str]) -> list[str]:
+    """Those of the formats that Pillow can read here."""
+    return [format for format in formats if format in Image.OPEN]
 
 
 @contextmanager
@@ -249,13 +269,16 @@ def picture_from_image(image: Image.Image, *, name: str = "image") -> PixelSourc
     # Asking for the size of arrays first: an empty image has no pixels to code.
     if image.width < 1 or image.height < 1:
         raise UnsupportedPictureError("has no pixels", path=name)
-    large = LargePicture(
-        image,
-        target=_target_mode(image, name),
-        exif=_exif_of(image),
-        icc=image.info.get("icc_profile") or None,
-        xmp=_xmp_of(image),
-    )
+    metadata = {
+        "exif": _exif_of(image),
+        "icc": image.info.get("icc_profile") or None,
+        "xmp": _xmp_of(image),
+    }
+    for what, data in metadata.items():
+        if data is not None and len(data) > MAX_SECTION_BYTES:
+            size = len(data)
+            raise UnsupportedPictureError(f"has {size} bytes of {what.upper()} data", path=name)
+    large = LargePicture(image, target=_target_mode(image, name), **metadata)
     if image.width * image.height > LARGE_PIXELS:
         return large
     return Picture(

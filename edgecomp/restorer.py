@@ -9,6 +9,7 @@ from edgecomp.archive import ArchiveReader, Member
 from edgecomp.codec import CodecCache
 from edgecomp.errors import (
     CorruptDataError,
+    EdgecompError,
     FormatError,
     LimitError,
     ModelError,
@@ -133,8 +134,9 @@ class Restorer:
             with self._folder.file(name, replace=again) as out:
                 try:
                     write_image(restored.image, out.file, format=self._format, threads=threads)
-                except (OSError, ValueError) as error:
-                    # Pillow's: a target that cannot be written raises an OutputError of its own.
+                except (EdgecompError, MemoryError):
+                    raise  # a target that cannot be written is no fault of the picture's
+                except Exception as error:
                     raise _UnfitError(f"cannot be written as {self._format}: {error}") from error
                 if member.mtime_ns is not None:
                     out.set_mtime(member.mtime_ns)

@@ -34,7 +34,8 @@ class Entry:
         kind: file or empty folder.
         size: in bytes when it was looked at.
         mtime_ns: nanoseconds since the epoch.
-        follow: whether ``path`` may be a symbolic link, because the user named it.
+        below: the part of ``path`` below the folder that the user named, in which no symbolic link
+            is followed; "" if the user named the file itself, which may be one.
     """
 
     path: str
@@ -42,7 +43,7 @@ class Entry:
     kind: Literal["file", "folder"]
     size: int
     mtime_ns: int
-    follow: bool = False
+    below: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class _Walk:
 
     def folder(self, path: str, prefix: str) -> None:
         """Walk a folder; recursion is a list, since trees may be deeper than Python's stack."""
+        root = len(path)
         todo = [(path, prefix)]
         while todo:
             here, source = todo.pop()
@@ -98,10 +100,10 @@ class _Walk:
             # "Empty" is what would not come back without a member of its own.
             if not found and source and not self.chosen.include:
                 self.entries.append(Entry(here, source, "folder", 0, mtime_ns))
-            todo.extend(self._children(found, source))
+            todo.extend(self._children(found, source, root))
 
     def _children(
-        self, found: Sequence[os.DirEntry[str]], source: str
+        self, found: Sequence[os.DirEntry[str]], source: str, root: int
     ) -> Iterator[tuple[str, str]]:
         for item in found:
             name = f"{source}/{item.name}" if source else item.name
@@ -119,9 +121,9 @@ class _Walk:
             if stat.S_ISDIR(status.st_mode):
                 yield item.path, name
             else:
-                self.file(item.path, name, status)
+                self.file(item.path, name, status, below=item.path[root:].lstrip(os.sep))
 
-    def file(self, path: str, source: str, status: os.stat_result, *, follow: bool = False) -> None:
+    def file(self, path: str, source: str, status: os.stat_result, *, below: str = "") -> None:
         """Take a file, if it is one and was chosen."""
         if not self.chosen.includes(source) or self._is_ours(path, status):
             return
@@ -129,7 +131,7 @@ class _Walk:
             what = next((what for test, what in _SPECIAL if test(status.st_mode)), "no file")
             self.skip(path, what)
             return
-        self.entries.append(Entry(path, source, "file", status.st_size, status.st_mtime_ns, follow))
+        self.entries.append(Entry(path, source, "file", status.st_size, status.st_mtime_ns, below))
 
     def _is_ours(self, path: str, status: os.stat_result) -> bool:
         """Whether it is the output, or the temporary file of some run."""
@@ -181,7 +183,7 @@ def scan(
         elif stat.S_ISDIR(status.st_mode):
             walk.folder(source, name)
         elif not walk.chosen.excludes(name):
-            walk.file(source, name, status, follow=True)
+            walk.file(source, name, status)
     entries = sorted(walk.entries, key=lambda entry: entry.source)
     _check_distinct(entries)
     return Scan(tuple(entries), tuple(sorted(walk.skipped, key=lambda note: note.path)))

@@ -366,8 +366,9 @@ def _write_image(
     def encode(file: BinaryIO) -> None:
         try:
             write_image(image, file, format=format, threads=threads)
-        except (OSError, ValueError) as error:
-            # Pillow's: a target that cannot be written raises an OutputError of its own.
+        except (EdgecompError, MemoryError):
+            raise  # a target that cannot be written says so itself
+        except Exception as error:
             raise OutputError(f"cannot be written as {format}: {error}", path=shown) from error
 
     if isinstance(target, Path):

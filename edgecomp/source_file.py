@@ -6,9 +6,12 @@ import io
 import os
 import stat
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
+from edgecomp.output import FOLDER_FLAGS
 from edgecomp.scan import Entry
+
+_FILE_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class SourceChangedError(OSError):
@@ -21,7 +24,8 @@ class SourceChangedError(OSError):
 class SourceFile:
     """A source, open for reading; to be used as a context manager, or closed.
 
-    A change is told by size and modification time, as precisely as the file system keeps it.
+    A change is told by size and the times of modification and status change, as precisely as the
+    file system keeps them: who sets a modification time back changes the other.
 
     Args:
         entry: what to open. What has become a link or a pipe since neither leads nor blocks.
@@ -36,14 +40,12 @@ class SourceFile:
     """
 
     def __init__(self, entry: Entry) -> None:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-        if not entry.follow:
-            flags |= os.O_NOFOLLOW
-        self.file: BinaryIO = os.fdopen(os.open(entry.path, flags), "rb")
+        self.file: BinaryIO = os.fdopen(_open(entry), "rb")
         found = os.fstat(self.file.fileno())
         self.size = found.st_size
         self.mtime_ns = found.st_mtime_ns
         self.is_file = stat.S_ISREG(found.st_mode)
+        self._state = _state(found)
         self._is_held = False
 
     def __enter__(self) -> SourceFile:
@@ -83,5 +85,26 @@ class SourceFile:
         if self._is_held:
             return
         found = os.fstat(self.file.fileno())
-        if (found.st_size, found.st_mtime_ns) != (self.size, self.mtime_ns):
+        if _state(found) != self._state:
             raise SourceChangedError
+
+
+def _open(entry: Entry) -> int:
+    """A descriptor of a source; below the folder that the user named no link is followed."""
+    if not entry.below:
+        return os.open(entry.path, _FILE_FLAGS)
+    root = entry.path[: len(entry.path) - len(entry.below)] or os.curdir
+    *folders, name = entry.below.split(os.sep)
+    folder = os.open(root, FOLDER_FLAGS)
+    try:
+        for component in folders:
+            inner = os.open(component, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(name, _FILE_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _state(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -121,7 +121,7 @@ def test_a_link_that_the_user_names_is_followed(tmp_path: Path) -> None:
     assert found(scan([str(tmp_path / "link")])) == ["a"]
     result = scan([str(tmp_path / "link"), str(tmp_path / "file")])
     assert found(result) == ["file", "link/a"]
-    assert result.entries[0].follow
+    assert result.entries[0].below == ""
 
 
 def test_names_that_cannot_be_kept(tmp_path: Path) -> None:

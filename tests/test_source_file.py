@@ -20,8 +20,9 @@ from edgecomp.scan import Entry
 from edgecomp.source_file import SourceChangedError, SourceFile
 
 
-def entry_of(path: Path, *, follow: bool = False) -> Entry:
-    return Entry(str(path), path.name, "file", path.stat().st_size, 0, follow)
+def entry_of(path: Path, *, named: bool = False) -> Entry:
+    below = "" if named else path.name
+    return Entry(str(path), path.name, "file", path.stat().st_size, 0, below)
 
 
 def test_what_stays_as_it_is(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_links_and_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="symbolic links"):
         SourceFile(entry_of(tmp_path / "link"))
-    with SourceFile(entry_of(tmp_path / "link", follow=True)) as source:
+    with SourceFile(entry_of(tmp_path / "link", named=True)) as source:
         assert source.hold() == b"hello"
     with SourceFile(entry_of(tmp_path / "pipe")) as source:
         assert not source.is_file

@@ -10,6 +10,7 @@ import numpy as np
 from edgecomp.backends import Latent
 from edgecomp.backends.engine import load_onnxruntime
 from edgecomp.errors import LimitError, ModelDamagedError
+from edgecomp.onnx_file import check_self_contained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,6 +121,7 @@ class OnnxBackend:
         options.enable_mem_pattern = False
         options.log_severity_level = _FATAL_ONLY
         try:
+            check_self_contained(graph)
             session = self._ort.InferenceSession(
                 graph, sess_options=options, providers=["CPUExecutionProvider"]
             )
