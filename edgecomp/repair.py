@@ -136,7 +136,7 @@ class _Copier:
             self.skipped.append(Note(member.shown, error.message))
             return
         except FormatError as error:
-            self.lost.append(Note(member.shown, error.message))
+            self.lost.append(Note(member.shown, error.message.removeprefix("is damaged: ")))
             return
         self.members += 1
         self.images += member.kind == "picture"
