@@ -21,7 +21,7 @@ from edgecomp.constants import (
 )
 from edgecomp.errors import CorruptDataError, EdgecompError, FormatError, LimitError, SourceError
 from edgecomp.heading import Heading
-from edgecomp.names import Note, printable
+from edgecomp.names import Note, path_hashes, printable
 from edgecomp.verbatim import PIECE_BYTES, MemberStream, buffered, drain
 from edgecomp.ziprecords import LOCAL_BYTES, Entry
 
@@ -72,6 +72,7 @@ class ArchiveReader:
             real file does (`constants.FREE_EXPANSION`-fold); reading those beyond is refused.
             None for no limit.
         thorough: search all of a file that neither begins nor ends as an archive does.
+        shown: what to call it in messages; None for the source's name.
 
     Attributes:
         members: in the order of the archive.
@@ -101,6 +102,7 @@ class ArchiveReader:
         max_members: int | None = DEFAULT_MAX_MEMBERS,
         max_expansion: int | None = DEFAULT_MAX_EXPANSION,
         thorough: bool = False,
+        shown: str | None = None,
     ) -> None:
         self._max_pixels = max_pixels
         self._max_expansion = max_expansion
@@ -111,6 +113,8 @@ class ArchiveReader:
         else:
             file = source
             self.shown = printable(str(getattr(source, "name", "archive")))
+        if shown is not None:
+            self.shown = shown
         try:
             self._bytes = ByteSource(file, self.shown)
             most = sys.maxsize if max_members is None else max_members
@@ -237,21 +241,22 @@ class ArchiveReader:
 
 def _members(slots: Iterable[Slot]) -> tuple[Member, ...]:
     members = []
-    sources: set[str] = set()
-    folders: set[str] = set()
+    # Hashes of paths: of files and empty folders, and of the folders above them.
+    sources: set[int] = set()
+    folders: set[int] = set()
     for index, slot in enumerate(slots):
         view = slot.views[0]
         problem = view.problem
         if view.source is not None and problem is None:
-            above = {view.source[:at] for at, char in enumerate(view.source) if char == "/"}
-            if view.source in sources or view.source in folders or above & sources:
+            *above, itself = path_hashes(view.source)
+            if itself in sources or itself in folders or not sources.isdisjoint(above):
                 problem = "an earlier member has its name"
             elif view.kind == "folder":
                 # Files below it may follow, where an archive was made by several tools.
-                folders.add(view.source)
+                folders.add(itself)
             else:
-                sources.add(view.source)
-            folders |= above
+                sources.add(itself)
+            folders.update(above)
         members.append(
             Member(
                 name=printable(view.entry.name.decode("utf-8", "surrogateescape")),

@@ -8,7 +8,7 @@ replace it.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -155,7 +155,7 @@ class _LayoutReader:
     def _walk(self, directory: Directory, search: Search) -> tuple[Slot, ...]:
         """Go from local header to local header, guided by the directory's records."""
         slots: list[Slot] = []
-        known = sorted(offset for offset in directory.records if offset < directory.limit)
+        known = _KnownHeaders(directory, self._is_header)
         place = 0
         while place < directory.limit:
             views = self._views_at(place, directory)
@@ -178,14 +178,14 @@ class _LayoutReader:
         return tuple(slots)
 
     def _following(
-        self, view: View, known: list[int], place: int, directory: Directory, search: Search
+        self, view: View, known: _KnownHeaders, place: int, directory: Directory, search: Search
     ) -> int:
         """Where to look for the next member after the one at ``place``."""
         after = view.end
         if after == directory.limit or after in directory.records:
             return after
         if directory.records:
-            following = self._next_known(known, place, directory.limit)
+            following = known.next(place)
             return following if after > following else after
         leads_on = self._is_header(after) or self._at_directory(after)
         if leads_on and after < directory.limit and not view.entry.is_unfinished:
@@ -200,22 +200,13 @@ class _LayoutReader:
         return search.next_header(place + 1, directory.limit)
 
     def _next_place(
-        self, known: list[int], place: int, directory: Directory, search: Search
+        self, known: _KnownHeaders, place: int, directory: Directory, search: Search
     ) -> int:
         """The next member after a gap."""
-        following = directory.limit
-        if directory.records:
-            following = self._next_known(known, place, directory.limit)
+        following = known.next(place)
         if directory.whole and directory.records:
             return following
         return search.next_header(place + 1, following)
-
-    def _next_known(self, known: list[int], place: int, limit: int) -> int:
-        """The next offset at which the directory has a member and the archive a local header."""
-        for index in range(bisect_right(known, place), len(known)):
-            if self._is_header(known[index]):
-                return known[index]
-        return limit
 
     def _is_header(self, offset: int) -> bool:
         return self._source.read(offset, len(z.LOCAL_SIGNATURE)) == z.LOCAL_SIGNATURE
@@ -293,6 +284,33 @@ class _LayoutReader:
             self._complete = False
         if directory.found and directory.records and not lost:
             self._note("the directory has records that point to no member")
+
+
+class _KnownHeaders:
+    """Offsets at which the directory has a member and the archive a local header.
+
+    They are asked for from the start of the archive to its end, so that each is looked at once,
+    however many there are that lead nowhere.
+    """
+
+    def __init__(self, directory: Directory, is_header: Callable[[int], bool]) -> None:
+        self._offsets = sorted(offset for offset in directory.records if offset < directory.limit)
+        self._limit = directory.limit
+        self._is_header = is_header
+        self._at = 0
+        self._is_right = False  # whether the offset that is next has been looked at
+
+    def next(self, place: int) -> int:
+        """The first after ``place``, which is not before that of the last call; else the limit."""
+        offsets = self._offsets
+        while self._at < len(offsets):
+            if offsets[self._at] > place:
+                self._is_right = self._is_right or self._is_header(offsets[self._at])
+                if self._is_right:
+                    return offsets[self._at]
+            self._at += 1
+            self._is_right = False
+        return self._limit
 
 
 def _misfit(view: View, directory: Directory) -> str:

@@ -20,7 +20,7 @@ from edgecomp.constants import (
     DEFAULT_QUALITY,
 )
 from edgecomp.earlier_runs import EarlierRuns, settings_of, unfinished_beside
-from edgecomp.errors import CorruptDataError, SourceError, UsageError
+from edgecomp.errors import CorruptDataError, FormatError, SourceError, UsageError
 from edgecomp.machine import usable_cpus, usable_memory
 from edgecomp.names import Note, printable, split_suffix
 from edgecomp.output import OutputFile, already_there, check_output, reason_of
@@ -168,7 +168,7 @@ def compress_folder(
             if finished:
                 _check_same(out, target)
             elif verify:
-                _verify(out, model, workers)
+                _verify(out, target, model, workers)
         if earlier is not None:
             earlier.remove()
     picture_bits = 8 * (bytes_out - writer.other_bytes)
@@ -287,7 +287,7 @@ def _check_same(out: OutputFile, target: Path) -> None:
         raise SourceError(f"cannot be read: {reason_of(error)}", path=shown) from error
 
 
-def _verify(out: OutputFile, model: StrPath | None, workers: int) -> None:
+def _verify(out: OutputFile, target: Path, model: StrPath | None, workers: int) -> None:
     """Read back what was written.
 
     Raises:
@@ -296,12 +296,18 @@ def _verify(out: OutputFile, model: StrPath | None, workers: int) -> None:
     from edgecomp.inspect import check_members  # for nothing but this
 
     codecs = CodecCache(backend=None, model=None if model is None else os.fspath(model))
-    with (
-        out.reopen() as file,
-        ArchiveReader(file, max_pixels=None, max_members=None, max_expansion=None) as reader,
-    ):
-        report = check_members(reader, codecs, threads=workers)
-        damaged = report.damaged + reader.damage
+    shown = printable(str(target))
+    try:
+        with (
+            out.reopen() as file,
+            ArchiveReader(
+                file, max_pixels=None, max_members=None, max_expansion=None, shown=shown
+            ) as reader,
+        ):
+            report = check_members(reader, codecs, threads=workers)
+            damaged = reader.damage + report.damaged
+    except FormatError as error:
+        damaged = (Note(shown, error.message),)
     if damaged:
         out.discard()
         raise CorruptDataError(

@@ -17,7 +17,7 @@ from edgecomp.codec import Codec
 from edgecomp.errors import EdgecompError, OutputError
 from edgecomp.names import printable
 from edgecomp.output import FOLDER_FLAGS, cannot_write
-from edgecomp.partial_files import Leftover, held, leftovers
+from edgecomp.partial_files import Leftover, close, held, leftovers
 from edgecomp.prepare import Job, is_current
 
 
@@ -57,7 +57,7 @@ class EarlierRuns:
         with self._stack as stack:
             folder = _open_folder(self._target)
             if folder is not None:
-                stack.callback(os.close, folder)
+                stack.callback(close, folder)
                 self._folder = folder
                 for leftover in leftovers(os.listdir(folder), (self._target.name,)):
                     if leftover.settings == self._settings:
@@ -140,7 +140,7 @@ def unfinished_beside(target: Path) -> tuple[str, ...]:
     except OSError:
         pass
     finally:
-        os.close(folder)
+        close(folder)
     return tuple(found)
 
 

@@ -262,7 +262,7 @@ def _read(path: Path, most: int) -> bytes:
             raise OSError(errno.EINVAL, "not a file")
         if found.st_size > most:
             raise OSError(errno.EFBIG, f"longer than {most} bytes")
-        return file.read(most)
+        return file.read(found.st_size)
 
 
 def _cannot_read(path: Path, error: OSError) -> ModelDamagedError:

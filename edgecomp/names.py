@@ -111,6 +111,17 @@ def meeting_key(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", path).casefold())
 
 
+def path_hashes(path: str) -> list[int]:
+    """A 64-bit hash of each folder above a path, from the top, and last of the path itself.
+
+    They differ from process to process, and for two paths with a probability of 1 - 2^-64.
+    """
+    hashes = [0]
+    for component in path.split("/"):
+        hashes.append(hash((hashes[-1], component)))
+    return hashes[1:]
+
+
 def name_check(source: str) -> int:
     """The CRC32 that binds a codestream to its source's path."""
     return zlib.crc32(source.encode())
@@ -130,20 +141,17 @@ class Taken:
     """A set of paths in which those that meet are the same, with all the folders above them."""
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
-        self._keys: set[str] = set()
+        # Hashes of paths: all folders above a deep path would take the square of its length.
+        self._keys: set[int] = set()
         for path in paths:
             self.add(path)
 
     def add(self, path: str) -> None:
         """Take the path."""
-        key = meeting_key(path)
-        self._keys.add(key)
-        # Most paths share their folders: stop at the first that is known.
-        while (slash := key.rfind("/")) > 0 and (key := key[:slash]) not in self._keys:
-            self._keys.add(key)
+        self._keys.update(path_hashes(meeting_key(path)))
 
     def __contains__(self, path: str) -> bool:
-        return meeting_key(path) in self._keys
+        return path_hashes(meeting_key(path))[-1] in self._keys
 
 
 def member_names(sources: Sequence[str], taken: Taken) -> dict[str, tuple[str, str]]:
@@ -224,33 +232,49 @@ def restored_names(members: Sequence[Member], format_suffix: str) -> dict[Member
             names[member] = member.source
             taken.add(member.source)
     pictures.sort(key=lambda picture: split_suffix(picture[1])[1] != format_suffix)
+    numbered = Numbered(taken)
     for member, source in pictures:
-        for name in _restored_candidates(source, format_suffix):
-            if name not in taken:
-                taken.add(name)
-                names[member] = name
-                break
+        first = (_fitting(split_suffix(source)[0], format_suffix), _fitting(source, format_suffix))
+        names[member] = numbered.take(first, source, format_suffix)
     return names
 
 
+class Numbered:
+    """Gives names that are free, with a number where nothing else is.
+
+    Args:
+        taken: names that are not free; those given are added.
+    """
+
+    def __init__(self, taken: Taken) -> None:
+        self._taken = taken
+        # Of long names that are cut alike, the numbers before these have been tried.
+        self._next: dict[str, int] = {}
+
+    def take(self, first: Sequence[str], stem: str, suffix: str, mark: str = "") -> str:
+        """The first that is free of some names, then of ``stem + mark + ".2" + suffix`` ..."""
+        for name in first:
+            if name not in self._taken:
+                break
+        else:
+            key = _fitting(stem, f"{mark}.2{suffix}")
+            number = self._next.get(key, 2)
+            while (name := _fitting(stem, f"{mark}.{number}{suffix}")) in self._taken:
+                number += 1
+            self._next[key] = number + 1
+        self._taken.add(name)
+        return name
+
+    def take_partial(self, name: str) -> str:
+        """``a.partial.png``, else ``a.partial.2.png`` and so on, of ``a.png``: for what could be
+        saved of a damaged picture."""
+        stem, suffix = split_suffix(name)
+        return self.take((partial_name(name),), stem, suffix, ".partial")
+
+
 def partial_names(name: str) -> Iterator[str]:
-    """``a.partial.png``, ``a.partial.2.png`` and so on, of ``a.png``: the first that is free is for
-    what could be saved of a damaged picture."""
-    stem, suffix = split_suffix(name)
+    """XX"""
     yield partial_name(name)
-    number = 2
-    while True:
-        yield _fitting(stem, f".partial.{number}{suffix}")
-        number += 1
-
-
-def _restored_candidates(source: str, format_suffix: str) -> Iterator[str]:
-    yield _fitting(split_suffix(source)[0], format_suffix)
-    yield _fitting(source, format_suffix)
-    number = 2
-    while True:
-        yield _fitting(source, f".{number}{format_suffix}")
-        number += 1
 
 
 def _fitting(stem: str, suffix: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from edgecomp.errors import OutputError, OutputExistsError
 from edgecomp.names import printable
-from edgecomp.partial_files import lock, partial_name
+from edgecomp.partial_files import close, lock, partial_name
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -60,7 +60,10 @@ class _TargetFile(io.RawIOBase):
             raise cannot_write(self._shown, error) from error
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        return os.lseek(self._descriptor, offset, whence)
+        try:
+            return os.lseek(self._descriptor, offset, whence)
+        except OSError as error:
+            raise cannot_write(self._shown, error) from error
 
     def truncate(self, size: int | None = None, /) -> int:
         end = self.tell() if size is None else size
@@ -89,7 +92,11 @@ def check_output(target: Path, *, replace: bool) -> None:
         OutputError: it is a folder.
     """
     shown = printable(str(target))
-    if target.is_dir():
+    try:
+        is_folder = target.is_dir()
+    except OSError as error:
+        raise cannot_write(shown, error) from error
+    if is_folder:
         raise OutputError(f"{shown} is a folder", path=shown)
     if not replace and os.path.lexists(target):
         raise already_there(shown)
@@ -141,6 +148,7 @@ class OutputFile:
         self._settings = settings
         self._keep = keep
         self._discarded = False
+        self._descriptor: int | None = None
         self._mtime_ns: int | None = None
 
     def __enter__(self) -> OutputFile:
@@ -157,7 +165,7 @@ class OutputFile:
             self._check_target()
             self._open_partial()
         except BaseException:
-            os.close(self._folder)
+            close(self._folder)
             raise
         return self
 
@@ -178,11 +186,23 @@ class OutputFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._descriptor = os.open(self._partial, flags, 0o666, dir_fd=self._folder)
+            lock(self._descriptor)
+            raw = _TargetFile(self._descriptor, self._shown)
+            self.file = cast(BinaryIO, io.BufferedWriter(raw, _BUFFER_BYTES))
         except OSError as error:
+            self._drop_partial()
             raise cannot_write(self._shown, error) from error
-        lock(self._descriptor)
-        raw = _TargetFile(self._descriptor, self._shown)
-        self.file = cast(BinaryIO, io.BufferedWriter(raw, _BUFFER_BYTES))
+        except BaseException:
+            # An interrupt may come when the file is there and its descriptor is not known yet.
+            self._drop_partial()
+            raise
+
+    def _drop_partial(self) -> None:
+        """Remove what was created, if it was, and close it, if it is known."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._partial, dir_fd=self._folder)
+        if self._descriptor is not None:
+            close(self._descriptor)
 
     def set_mtime(self, mtime_ns: int) -> None:
         """Give the finished file this modification time (nanoseconds since the epoch)."""
@@ -195,13 +215,20 @@ class OutputFile:
     @property
     def identity(self) -> tuple[int, int]:
         """(device, inode) of the file."""
-        found = os.fstat(self._descriptor)
+        found = self._status()
         return found.st_dev, found.st_ino
 
     def size(self) -> int:
         """Bytes written so far."""
         self.file.flush()
-        return os.fstat(self._descriptor).st_size
+        return self._status().st_size
+
+    def _status(self) -> os.stat_result:
+        assert self._descriptor is not None
+        try:
+            return os.fstat(self._descriptor)
+        except OSError as error:
+            raise cannot_write(self._shown, error) from error
 
     def reopen(self) -> BinaryIO:
         """What was written so far, for reading; the caller closes it."""
@@ -229,24 +256,27 @@ class OutputFile:
         finally:
             with contextlib.suppress(OutputError, OSError, ValueError):
                 self.file.close()
-            kept = self._is_kept(error)
-            os.close(self._descriptor)
-            if not named and not kept:
+            # While it has its name it is locked, so that nobody takes it for a leftover.
+            if not named and not self._is_kept(error):
                 with contextlib.suppress(OSError):
                     os.unlink(self._partial, dir_fd=self._folder)
-            os.close(self._folder)
+            for descriptor in (self._descriptor, self._folder):
+                assert descriptor is not None
+                close(descriptor)
 
     def _is_kept(self, error: BaseException | None) -> bool:
         """Whether what was written stays for a later run to go on from; the error then says so."""
         if error is None or not self._keep or self._discarded:
             return False
-        if not os.fstat(self._descriptor).st_size:
-            return False
+        with contextlib.suppress(OutputError):
+            if not self._status().st_size:
+                return False
         error.add_note("what was done is kept; the same command goes on from there")
         return True
 
     def _complete(self) -> None:
         self.file.flush()
+        assert self._descriptor is not None
         try:
             if self._mtime_ns is not None:
                 # Some file systems cannot hold every time; the content matters more.

@@ -18,7 +18,7 @@ from typing import Any, Final
 from edgecomp.errors import OutputError
 from edgecomp.names import meeting_key, printable
 from edgecomp.output import FOLDER_FLAGS, OutputFile, cannot_write, sync_folder
-from edgecomp.partial_files import held, leftovers
+from edgecomp.partial_files import close, held, leftovers
 
 # File systems round the times of files: FAT to two seconds, others to one.
 _ROUNDING_NS: Final = 2_000_000_000
@@ -45,7 +45,7 @@ class OutputFolder:
         self._twins = twins
         self._written = _Written()
         # Folders in which names have appeared, which are to be on disk in the end.
-        self._changed: set[Path] = set()
+        self._changed: set[str] = set()
 
     def find_conflict(self, relative: str) -> str | None:
         """The path, as shown, of what is there already under the name; None if nothing is.
@@ -82,16 +82,28 @@ class OutputFolder:
         Raises:
             OutputError: a folder on the way is a symbolic link or a file.
         """
+        *folders, name = relative.split("/")
         path = self._root
-        components = relative.split("/")
-        for component in components[:-1]:
-            path = path / component
-            found = _status_of(path)
-            if found is None:
-                return None
-            if not stat.S_ISDIR(found.st_mode):
-                raise self._no_folder(path)
-        return _status_of(path / components[-1])
+        try:
+            folder = os.open(path, FOLDER_FLAGS)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise cannot_write(printable(str(path)), error) from error
+        # Step by step: the whole path may be longer than the system takes at once.
+        try:
+            for component in folders:
+                path = path / component
+                if _status_of(component, folder) is None:
+                    return None
+                inner = os.open(component, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+                close(folder)
+                folder = inner
+            return _status_of(name, folder)
+        except OSError as error:
+            raise self._no_way(path, error) from error
+        finally:
+            close(folder)
 
     def remove_unfinished(self, names: Iterable[str]) -> None:
         """Remove what runs that were killed have left of files that were to get these names."""
@@ -100,8 +112,7 @@ class OutputFolder:
             path = self._root / name
             wanted.setdefault(path.parent, set()).add(path.name)
         for folder, targets in wanted.items():
-            if self._root == folder or self._look(str(folder.relative_to(self._root))) is not None:
-                _remove_unfinished(folder, targets)
+            _remove_unfinished(folder, targets)
 
     def file(self, relative: str, *, replace: bool = False) -> OutputFile:
         """An OutputFile for a safe relative path; the folders above it are made.
@@ -115,7 +126,7 @@ class OutputFolder:
         """
         folder, _, _ = relative.rpartition("/")
         descriptor = self._open(folder)
-        self._changed.add(self._root / folder)
+        self._changed.add(folder)
         try:
             output = _OwningOutputFile(
                 self._root / relative,
@@ -125,7 +136,7 @@ class OutputFolder:
                 written=self._written if relative in self._twins else None,
             )
         except BaseException:
-            os.close(descriptor)
+            close(descriptor)
             raise
         return output
 
@@ -136,35 +147,34 @@ class OutputFolder:
             OutputError: it cannot be made.
         """
         descriptor = self._open(relative)
-        self._changed.add(self._root / relative)
+        self._changed.add(relative)
         try:
             with contextlib.suppress(OSError, OverflowError):
                 os.utime(descriptor, ns=(mtime_ns, mtime_ns))
         finally:
-            os.close(descriptor)
+            close(descriptor)
 
     def sync(self) -> None:
-        """Sync the folders that have changed, and those above them up to the root's own: the names
-        in them are on disk then."""
-        changed = {above for path in self._changed for above in (path, *path.parents)}
-        below = {path for path in changed if path.is_relative_to(self._root)}
-        for path in sorted(below | {self._root, self._root.parent}):
-            try:
-                descriptor = os.open(path, FOLDER_FLAGS)
-            except (FileNotFoundError, PermissionError):
-                # Nothing was restored, or the folder above may not be read.
-                continue
+        """Sync the folders in which files have got their names, so that these are on disk.
+
+        (Those in which folders were made were synced then.)
+
+        Raises:
+            OutputError: the system cannot.
+        """
+        for relative in sorted(self._changed):
+            descriptor = self._open(relative)
             try:
                 sync_folder(descriptor)
             except OSError as error:
-                raise cannot_write(printable(str(path)), error) from error
+                raise cannot_write(printable(str(self._root / relative)), error) from error
             finally:
-                os.close(descriptor)
+                close(descriptor)
 
     def _open(self, relative: str) -> int:
         path = self._root
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            _make(path)
             descriptor = os.open(path, FOLDER_FLAGS)
             for component in relative.split("/") if relative else ():
                 path = path / component
@@ -172,19 +182,23 @@ class OutputFolder:
                 try:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(component, dir_fd=parent)
+                        sync_folder(parent)
                     descriptor = os.open(component, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
                 finally:
-                    os.close(parent)
+                    close(parent)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR):
-                raise self._no_folder(path) from error
-            raise cannot_write(printable(str(path)), error) from error
+            raise self._no_way(path, error) from error
         return descriptor
 
     @staticmethod
-    def _no_folder(path: Path) -> OutputError:
+    def _no_way(path: Path, error: OSError) -> OutputError:
+        """The error for a folder that cannot be entered."""
         shown = printable(str(path))
-        what = "a symbolic link" if path.is_symlink() else "not a folder"
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            return cannot_write(shown, error)
+        what = "not a folder"
+        with contextlib.suppress(OSError):  # too long to be asked about
+            what = "a symbolic link" if path.is_symlink() else what
         return OutputError(f"{shown} is {what}; nothing is written through it", path=shown)
 
 
@@ -223,7 +237,7 @@ class _OwningOutputFile(OutputFile):
         finally:
             # The base class has its own copy by now, or has failed.
             assert self._given_folder is not None
-            os.close(self._given_folder)
+            close(self._given_folder)
 
 
 def _remove_unfinished(folder: Path, targets: set[str]) -> None:
@@ -237,7 +251,7 @@ def _remove_unfinished(folder: Path, targets: set[str]) -> None:
                 if file is not None:
                     os.unlink(leftover.name, dir_fd=descriptor)
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def twins_of(names: Iterable[str]) -> frozenset[str]:
@@ -251,11 +265,22 @@ def twins_of(names: Iterable[str]) -> frozenset[str]:
     return frozenset(twins)
 
 
-def _status_of(path: Path) -> os.stat_result | None:
-    """What is at the path, links not followed; None if there is nothing."""
+def _status_of(name: str, folder: int) -> os.stat_result | None:
+    """What is there under a name in a folder, links not followed; None if there is nothing."""
     try:
-        return os.lstat(path)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise cannot_write(printable(str(path)), error) from error
+
+
+def _make(root: Path) -> None:
+    """Make a folder, and those above it, if it is not there; its name is on disk then."""
+    if root.is_dir():
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # a folder that may not be read
+        descriptor = os.open(root.parent, FOLDER_FLAGS)
+        try:
+            sync_folder(descriptor)
+        finally:
+            close(descriptor)

@@ -12,12 +12,15 @@ import contextlib
 import fcntl
 import os
 import re
+import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 _PARTIAL: Final = re.compile(r"\.partial-(\d+)-[0-9a-f]{8}(?:-([0-9a-f]{8}))?$", re.ASCII)
 _MAX_NAME_BYTES: Final = 255
+# So soon after creating a file its writer has locked it.
+_SETTLING_SECONDS: Final = 10.0
 _LONGEST_CHARACTER: Final = 4  # bytes in UTF-8
 _LOOK: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -91,6 +94,12 @@ def lock(descriptor: int) -> bool:
     return True
 
 
+def close(descriptor: int) -> None:
+    """Close what was only read, or has been synced: failing would have no meaning."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def held(name: str, folder: int) -> Iterator[int | None]:
     """A leftover in a folder (its descriptor), locked and open for reading within the block.
@@ -103,9 +112,36 @@ def held(name: str, folder: int) -> Iterator[int | None]:
         yield None
         return
     try:
-        yield descriptor if lock(descriptor) else None
+        yield descriptor if lock(descriptor) and _is_left(descriptor, name, folder) else None
     finally:
-        os.close(descriptor)
+        close(descriptor)
+
+
+def _is_left(descriptor: int, name: str, folder: int) -> bool:
+    """Whether a file that nobody has locked is a leftover.
+
+    Its writer may have given it its name or removed it in this moment; or it may have just created
+    it, and not locked it yet.
+    """
+    found = os.fstat(descriptor)
+    try:
+        named = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    is_new = not found.st_size and time.time() - found.st_mtime < _SETTLING_SECONDS
+    return os.path.samestat(found, named) and not (is_new and _is_running(name))
+
+
+def _is_running(name: str) -> bool:
+    """Whether the process that an unfinished output names is there, on this machine."""
+    match = _PARTIAL.search(name)
+    try:
+        os.kill(int(match[1]) if match is not None else 0, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # another user's
+    return True
 
 
 def _stem(target: str, ending: str) -> str:

@@ -224,7 +224,7 @@ def _known(formats: Sequence[str]) -> list[str]:
 def _refusals(name: str) -> Iterator[None]:
     try:
         yield
-    except EdgecompError:
+    except (EdgecompError, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise UnsupportedPictureError("too many pixels for Pillow's limit", path=name) from None

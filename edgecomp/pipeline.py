@@ -144,7 +144,7 @@ def in_order(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="edgecomp")
     try:
         for item in items:
-            pending.append(pool.submit(function, item))
+            pending.append(_submitted(pool, function, item))
             if len(pending) >= threads + _AHEAD:
                 yield pending.popleft().result()
         while pending:
@@ -157,6 +157,15 @@ def in_order(
             for future in pending:
                 if not future.cancelled() and future.exception() is None:
                     discard(future.result())
+
+
+def _submitted(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], item: Item
+) -> Future[Result]:
+    try:
+        return pool.submit(function, item)
+    except RuntimeError as error:  # "can't start new thread": there is no memory for its stack
+        raise MemoryError(str(error)) from error
 
 
 def side_by_side(

@@ -15,7 +15,7 @@ from edgecomp.errors import (
     ModelError,
     OutputExistsError,
 )
-from edgecomp.names import Taken, partial_names, printable
+from edgecomp.names import Numbered, Taken, printable
 from edgecomp.output_folder import OutputFolder
 from edgecomp.picture_writer import write_image
 from edgecomp.pictures import memory_for
@@ -76,7 +76,7 @@ class Restorer:
         self._there = there or frozenset()
         self._budget = budget
         self._threads = threads
-        self._taken = Taken(names.values())
+        self._names_left = Numbered(Taken(names.values()))
         self._lock = threading.Lock()
         self._reader = reader
         self._codecs = codecs
@@ -156,9 +156,7 @@ class Restorer:
     def _partial(self, name: str) -> str:
         """A name that no other member is restored under."""
         with self._lock:
-            partial = next(name for name in partial_names(name) if name not in self._taken)
-            self._taken.add(partial)
-            return partial
+            return self._names_left.take_partial(name)
 
     def _verbatim(self, member: Member) -> Restored:
         name = self._names[member]

@@ -98,8 +98,7 @@ def compress_picture(
     name, file, mtime_ns = _open(source)
     hears = progress or Silent()
     with file, ExitStack() as stack:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+        size = _size(file, name)
         hears.start(1, size)
         stack.callback(hears.finish)
         image = open_picture(file, name=name, max_pixels=max_pixels)
@@ -265,6 +264,16 @@ def _open(source: StrPath | bytes | BinaryIO) -> tuple[str, BinaryIO, int | None
         raise SourceError("no such file", path=name) from None
     except OSError as error:
         raise SourceError(f"cannot be read: {reason_of(error)}", path=name) from error
+
+
+def _size(file: BinaryIO, name: str) -> int:
+    """Of a file in bytes; it is at its start then."""
+    try:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+    except OSError as error:
+        raise SourceError(f"cannot be read: {reason_of(error)}", path=name) from error
+    return size
 
 
 def _read(file: BinaryIO, name: str) -> bytes:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import BinaryIO, Final
 
 from edgecomp.output import FOLDER_FLAGS
+from edgecomp.partial_files import close
 from edgecomp.scan import Entry
 
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -99,11 +100,11 @@ def _open(entry: Entry) -> int:
     try:
         for component in folders:
             inner = os.open(component, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
-            os.close(folder)
+            close(folder)
             folder = inner
         return os.open(name, _FILE_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
     finally:
-        os.close(folder)
+        close(folder)
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int]:

@@ -24,14 +24,14 @@ def named() -> list[tuple[str, str]]:
 
 
 @cache
-def tests_in(path: Path) -> frozenset[str]:
+def functions_of(path: Path) -> frozenset[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
 @pytest.mark.parametrize(("file", "name"), named())
 def test_the_test_is_there(file: str, name: str) -> None:
-    assert name in tests_in(ROOT / file)
+    assert name in functions_of(ROOT / file)
 
 
 def test_every_promise_names_a_test() -> None:

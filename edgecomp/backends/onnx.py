@@ -90,8 +90,7 @@ class OnnxBackend:
         try:
             outputs: list[NDArray[Any]] = session.run(names, feeds)
         except Exception as error:  # onnxruntime's exceptions share no base of their own
-            if "allocate" in str(error).lower():
-                raise LimitError(f"not enough memory for the {role} network") from error
+            self._check_memory(role, error)
             raise ModelDamagedError(
                 f"the {role} of model {self._model.name} cannot be run ({error})",
                 path=str(self._model.path),
@@ -126,12 +125,20 @@ class OnnxBackend:
                 graph, sess_options=options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
+            self._check_memory(role, error)
             raise ModelDamagedError(
                 f"the {role} of model {self._model.name} cannot be loaded ({error})",
                 path=str(self._model.path),
             ) from error
         self._check_metadata(role, session.get_modelmeta().custom_metadata_map)
         return session
+
+    @staticmethod
+    def _check_memory(role: str, error: Exception) -> None:
+        """Raises what says so if memory ran out: onnxruntime tells it by words alone."""
+        words = str(error).lower()
+        if isinstance(error, MemoryError) or "bad_alloc" in words or "allocate" in words:
+            raise LimitError(f"not enough memory for the {role} network") from error
 
     def _check_metadata(self, role: str, metadata: dict[str, str]) -> None:
         """Compare what a graph says of itself with the manifest. (Its hash was checked before: this

@@ -11,14 +11,19 @@ from typing import NoReturn
 # numpy's matrix library starts a thread for each processor when it is loaded, and they spin for
 # some milliseconds in wait of work; nothing here gives them any. A user's own setting is kept.
 _NO_MATRIX_THREADS = "OPENBLAS_NUM_THREADS"
+_INTERRUPTED = 130
 
 
 def program() -> NoReturn:
     """Run the command that this process was started for, and end the process."""
     os.environ.setdefault(_NO_MATRIX_THREADS, "1")
-    from edgecomp.cli import main
+    try:
+        from edgecomp.cli import main
 
-    _end(main())
+        _end(main())
+    except KeyboardInterrupt:
+        # Before or after the command, which tells of interrupts itself.
+        os._exit(_INTERRUPTED)
 
 
 def _end(code: int) -> NoReturn:
