@@ -117,6 +117,31 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert names(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_bytes_are_on_disk_before_the_name_and_the_name_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    calls: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        is_folder = os.path.samestat(os.fstat(descriptor), tmp_path.stat())
+        size = os.fstat(descriptor).st_size
+        calls.append("sync folder" if is_folder else f"sync {size} bytes")
+
+    def named(call: Callable[..., None]) -> Callable[..., None]:
+        def run(*arguments: object, **options: object) -> None:
+            calls.append("name")
+            call(*arguments, **options)
+
+        return run
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", named(os.link))
+    monkeypatch.setattr(os, "replace", named(os.replace))
+    write(tmp_path / "a", force=force)
+    assert calls == ["sync 3 bytes", "name", "sync folder"]
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     target = tmp_path / "a.ecz"
     with file_size_limit(1 << 20), pytest.raises(OutputError, match="File too large") as caught:

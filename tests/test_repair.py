@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,6 +196,23 @@ def test_damaged_metadata_are_left_out(archive: Path, whole: dict[str, bytes], t
     with Image.open(archive.with_name("exif.png")) as image:
         assert image.getexif()[0x010E] == "described"
         assert image.tobytes() == pixels
+
+
+def test_the_archives_checksums_alone_are_not_believed(archive: Path, tiny: Path) -> None:
+    """A picture that was damaged before it came into the archive has the right CRC32 there."""
+    data = bytearray(archive.read_bytes())
+    for source, place in (("p1.png", 200), ("q.jpg", -1)):
+        head, start, end = spans(archive)[source]
+        data[(start if place > 0 else end) + place] ^= 1
+        crc = zlib.crc32(data[start:end]).to_bytes(4, "little")
+        name = source.rpartition(".")[0].encode() + b".edge"
+        central = data.index(name, data.index(b"PK\x01\x02")) - 46
+        data[head + 14 : head + 18] = data[central + 16 : central + 20] = crc
+    archive.write_bytes(data)
+    summary = mend(archive)
+    assert [note.path for note in summary.lost] == ["p1.png"]
+    assert [note.path for note in summary.mended] == ["q.jpg"]
+    assert verify(archive.with_name("new.ecz"), model=tiny).exit_code == ExitCode.DONE
 
 
 def restored_file(archive: Path, model: Path, name: str) -> Path:
