@@ -171,6 +171,9 @@ class _LayoutReader:
             following = self._following(views[0], known, place, directory, search)
             if views[0].end > following:
                 views = (replace(views[0], problem=_misfit(views[0], directory)),)
+            if directory.whole and not directory.moved and place not in directory.records:
+                what = "the directory does not have it"
+                self._damage.append(Note(shown_name(views[0].entry), what))
             slots.append(Slot(place, views))
             if len(slots) > self._max_members:
                 raise too_many_members(self._max_members, self._source.shown)
@@ -182,8 +185,12 @@ class _LayoutReader:
     ) -> int:
         """Where to look for the next member after the one at ``place``."""
         after = view.end
-        if after == directory.limit or after in directory.records:
+        if after in directory.records:
             return after
+        if after == directory.limit:
+            # A member may not reach over others to the end, unless its data prove that they are it.
+            following = known.next(place)
+            return after if following == after or self._is_whole(view, search) else following
         if directory.records:
             following = known.next(place)
             return following if after > following else after
@@ -253,6 +260,10 @@ class _LayoutReader:
             name = shown_name(views[0].entry)
             self._damage.append(Note(name, "its local header and its directory record differ"))
         sound = [view for view in views if view.problem is None]
+        agreed = [view for view in sound if known and view.entry == local]
+        if agreed:
+            # Other records point here too; this one and the local header are two against them.
+            return (agreed[0],)
         if len({view.source for view in sound}) > 1:
             # Both names prove right: one of the headers belongs to another member.
             what = "its local header and its directory record name different files"

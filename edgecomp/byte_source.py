@@ -45,7 +45,9 @@ class ByteSource:
         Raises:
             SourceError: the system cannot read the file.
         """
-        parts = []
+        parts: list[bytes] = []
+        if offset >= self.size:  # a lie may be more than the system has a number for
+            return b""
         while count > 0:
             try:
                 if self._descriptor is not None:

@@ -272,11 +272,6 @@ class Numbered:
         return self.take((partial_name(name),), stem, suffix, ".partial")
 
 
-def partial_names(name: str) -> Iterator[str]:
-    """XX"""
-    yield partial_name(name)
-
-
 def _fitting(stem: str, suffix: str) -> str:
     """``stem + suffix``, the stem's last component cut so that the name is not too long."""
     folder, slash, base = stem.rpartition("/")

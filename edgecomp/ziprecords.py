@@ -261,21 +261,21 @@ def parse_central(directory: bytes, position: int) -> tuple[Entry, int, int] | N
 
 def _widen(extra: bytes, values: list[int]) -> bytes:
     """Replace 32-bit placeholders in ``values`` by ZIP64's; the other extra fields are returned."""
-    rest = b""
+    rest = []
     offset = 0
     while offset + 4 <= len(extra):
         field_id, length = struct.unpack_from("<HH", extra, offset)
         field = extra[offset : offset + 4 + length]
         offset += 4 + length
         if field_id != _ZIP64_ID:
-            rest += field
+            rest.append(field)
             continue
         position = 4
         for index, value in enumerate(values):
             if value == LIMIT32 and position + 8 <= len(field):
                 (values[index],) = struct.unpack_from("<Q", field, position)
                 position += 8
-    return rest + extra[offset:]
+    return b"".join([*rest, extra[offset:]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +328,7 @@ def parse_end(tail: bytes, position: int) -> End:
     """The end record at ``position``, with ZIP64's numbers where they stand before it."""
     (_, _, _, _, count, size, offset, _) = _END.unpack_from(tail, position)
     start64 = position - END64_BYTES
-    if start64 >= 0 and tail[start64 : start64 + 4] == _END64_SIGNATURE:
+    if end64_bytes(tail, position):
         fields = _END64.unpack_from(tail, start64)
         count, size, offset = fields[7], fields[8], fields[9]
     return End(count, size, offset, tail[position + END_BYTES :])
@@ -337,7 +337,10 @@ def parse_end(tail: bytes, position: int) -> End:
 def end64_bytes(tail: bytes, position: int) -> int:
     """Bytes that ZIP64's records take directly before the end record: END64_BYTES or 0."""
     start64 = position - END64_BYTES
-    return END64_BYTES if start64 >= 0 and tail[start64 : start64 + 4] == _END64_SIGNATURE else 0
+    locator = position - _LOCATOR.size
+    if start64 < 0 or tail[start64 : start64 + 4] != _END64_SIGNATURE:
+        return 0
+    return END64_BYTES if tail[locator : locator + 4] == _LOCATOR_SIGNATURE else 0
 
 
 def _dos_time(mtime_ns: int) -> int:
