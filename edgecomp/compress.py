@@ -167,7 +167,7 @@ def compress_folder(
             bytes_out = writer.finish()
             if finished:
                 _check_same(out, target)
-            elif verify:
+            if verify:
                 _verify(out, target, model, workers)
         if earlier is not None:
             earlier.remove()
@@ -306,6 +306,9 @@ def _verify(out: OutputFile, target: Path, model: StrPath | None, workers: int) 
         ):
             report = check_members(reader, codecs, threads=workers)
             damaged = reader.damage + report.damaged
+            if not report.model_missing:
+                # Members that an update took over may be of a model that is not here any more.
+                damaged += report.unchecked
     except FormatError as error:
         damaged = (Note(shown, error.message),)
     if damaged:

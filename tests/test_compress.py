@@ -363,6 +363,26 @@ def test_verifying_finds_what_was_written_wrong(
     assert os.listdir(tmp_path) == ["in"]
 
 
+def test_what_cannot_be_verified_gets_no_name(
+    folder: Path, tmp_path: Path, compress: Compress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(self: Codec, stream: object) -> None:
+        raise LimitError("not enough memory")
+
+    monkeypatch.setattr(Codec, "check_symbols", check)
+    with pytest.raises(CorruptDataError, match=r"verifying failed.*not enough memory"):
+        compress(folder, tmp_path / "o.ecz", verify=True)
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_members_of_a_model_that_is_gone_are_verified_as_far_as_it_goes(
+    folder: Path, tmp_path: Path, compress: Compress, tiny_map: Path
+) -> None:
+    compress(folder, tmp_path / "o.ecz", model=tiny_map)
+    (folder / "a.png").unlink()
+    assert compress(folder, tmp_path / "o.ecz", update=True, verify=True).unchanged == 4
+
+
 def test_verifying_one_picture_reads_what_was_written(
     folder: Path, tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

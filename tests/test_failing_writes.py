@@ -288,12 +288,17 @@ def test_a_folder(disk: Disk, material: Path, tiny: Path) -> None:
     """What came before it stays, and is complete."""
     out = disk.path / "out"
     done = disk.run("decompress", material / "whole.ecz", "-o", out, "--model", tiny, options=SIZE)
-    refused(done, out / "z.bin", NO_SPACE)
+    # Files are written side by side: which of them is the first without room is not known.
+    said = done.stderr.decode()
+    assert said.startswith(f"edgecomp: error: cannot write {out}/")
+    assert said.endswith(f": {NO_SPACE}\n")
+    assert done.returncode == 1
     left = disk.left()
-    assert set(left) == {"out", *(f"out/{number:02}.png" for number in range(3))}
+    assert set(left) <= {"out", *(f"out/{number:02}.png" for number in range(3))}
     whole = material / "back"
     decompress_folder(material / "old.ecz", whole, model=tiny)
-    assert {f"out/{name}": data for name, data in tree(whole).items()} | {"out": None} == left
+    complete = {f"out/{name}": data for name, data in tree(whole).items()} | {"out": None}
+    assert left.items() <= complete.items()
 
 
 def test_one_picture(disk: Disk, material: Path, tiny: Path) -> None:

@@ -17,12 +17,20 @@ _INTERRUPTED = 130
 def program() -> NoReturn:
     """Run the command that this process was started for, and end the process."""
     os.environ.setdefault(_NO_MATRIX_THREADS, "1")
+    code = None
     try:
         from edgecomp.cli import main
 
-        _end(main())
+        code = main()
+        _end(code)
     except KeyboardInterrupt:
         # Before or after the command, which tells of interrupts itself.
+        if code is not None:
+            os._exit(code)
+        try:
+            os.write(2, b"edgecomp: interrupted\n")
+        except OSError:
+            pass
         os._exit(_INTERRUPTED)
 
 
