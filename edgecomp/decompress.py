@@ -163,7 +163,8 @@ def decompress_folder(
         wanted = [names[m] for m in chosen if m not in (there or ())]
         _check_free(root, folder, wanted, force)
         if resume:
-            folder.remove_unfinished(wanted)
+            # Of files that are complete too: a run may be killed when a file has both its names.
+            folder.remove_unfinished(names[m] for m in chosen)
         workers = threads or usable_cpus()
         pictures = max(1, sum(member.kind == "picture" for member in members))
         codecs = CodecCache(

@@ -7,14 +7,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import HANG_SECONDS
+from common import HANG_SECONDS, listening
 from PIL import Image
 
 import edgecomp
@@ -45,6 +45,23 @@ def finished(command: list[str], **options: Any) -> subprocess.CompletedProcess[
         **options,
     }
     return subprocess.run(command, check=False, **options)
+
+
+@contextlib.contextmanager
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in the foreground, so to say."""
+    process = subprocess.Popen(
+        command,
+        env=ENVIRONMENT,
+        start_new_session=True,
+        preexec_fn=listening,
+        **{"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def make_pictures(folder: Path, count: int, size: tuple[int, int] = (72, 56)) -> None:

@@ -182,6 +182,7 @@ def test_going_on_from_an_interrupted_run(
     # As if it had been killed: one file is missing, one is unfinished, one is another file.
     (tmp_path / "out" / "a.png").unlink()
     (tmp_path / "out" / "a.png.partial-1-0a1b2c3d").write_bytes(b"half")
+    os.link(tmp_path / "out" / "a.jpg.png", tmp_path / "out" / "a.jpg.png.partial-1-0a1b2c3d")
     (tmp_path / "out" / "empty.dat").write_bytes(b"mine")
     with pytest.raises(OutputExistsError, match=r"empty\.dat is already there"):
         decompress(archive, tmp_path / "out", resume=True)

@@ -10,15 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from common import HANG_SECONDS, counted, listening
+from common import HANG_SECONDS, counted
 from faults import NEEDS_PROC, Call, Calls, World, own_threads, small_pieces
-from processes import COMMAND, ENVIRONMENT, Ground, Mode, make_mixture, make_pictures, tree
+from processes import COMMAND, Ground, Mode, make_mixture, make_pictures, started, tree
 
 from edgecomp.compress import compress_folder, compress_picture
 from edgecomp.inspect import verify
@@ -30,23 +29,6 @@ pytestmark = [
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 MODES = ["new", "force", "decompress"]
-
-
-@contextmanager
-def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in the foreground, so to say."""
-    process = subprocess.Popen(
-        command,
-        env=ENVIRONMENT,
-        start_new_session=True,
-        preexec_fn=listening,
-        **{"stdin": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def _listens(process: subprocess.Popen[bytes]) -> bool:

@@ -8,28 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from common import listening
 from PIL import Image
-
-import edgecomp
+from processes import COMMAND, ENVIRONMENT, started
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
-
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": str(Path(edgecomp.__file__).parents[1]),
-    "PYTHONUTF8": "1",
-    "COLUMNS": "100",
-}
-ENVIRONMENT.pop("PYTHONWARNINGS", None)
-COMMAND = [sys.executable, "-m", "edgecomp"]
 
 
 @pytest.fixture
@@ -69,30 +57,11 @@ sys.exit(main())
 """
 
 
-@contextmanager
-def _started(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        preexec_fn=listening,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
 def _stop_when_begun(
     folder: Path, number: signal.Signals, *options: str, times: int = 1
 ) -> tuple[int, bytes, bytes]:
     command = [sys.executable, "-c", _SLOW, "compress", str(folder), "-o", "x.ecz", *options]
-    with _started(command, folder) as process:
+    with started(command, cwd=folder, stdout=subprocess.PIPE) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == b"begun\n"
         for _ in range(times):
@@ -139,7 +108,7 @@ def test_an_interrupted_job_leaves_nothing_behind(
     for i in range(300):
         (source / f"{i}.png").write_bytes(data)
     command = [*COMMAND, "compress", "many", "--model", str(tiny)]
-    with _started(command, tmp_path) as process:
+    with started(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
         deadline = time.monotonic() + 20
         while not list(tmp_path.glob("many.ecz.partial*")):
             assert process.poll() is None, process.communicate()
