@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from edgecomp.archive_layout import Slot, read_layout
-from edgecomp.archive_views import Kind, View
+from edgecomp.archive_views import Kind, View, shown_name
 from edgecomp.byte_source import ByteSource
 from edgecomp.codestream import Codestream, parse
 from edgecomp.constants import (
@@ -259,7 +259,7 @@ def _members(slots: Iterable[Slot]) -> tuple[Member, ...]:
             folders.update(above)
         members.append(
             Member(
-                name=printable(view.entry.name.decode("utf-8", "surrogateescape")),
+                name=shown_name(view.entry),
                 source=view.source if problem is None else None,
                 kind=view.kind,
                 size=view.entry.stored,

@@ -23,10 +23,10 @@ class Directory:
             the members.
         found: whether there is one.
         whole: whether all of it could be read.
-        moved: whether its offsets are wrong, because bytes before it are missing or were added.
         records: descriptions of the members by the offsets of their local headers; empty where
             the offsets are wrong.
-        unplaced: the descriptions where the offsets are wrong.
+        unplaced: the descriptions where the offsets are wrong, because bytes before the directory
+            are missing or were added.
         problem: what is wrong with it or the end record, or None.
         end_is_there: whether there is an end record: without one the archive is cut short.
     """
@@ -34,7 +34,6 @@ class Directory:
     limit: int
     found: bool = True
     whole: bool = True
-    moved: bool = False
     records: dict[int, list[z.Entry]] = field(default_factory=dict)
     unplaced: set[z.Entry] = field(default_factory=set)
     problem: str | None = None
@@ -46,6 +45,11 @@ class Directory:
     ) -> Directory:
         """No directory; members end at ``limit`` at the latest."""
         return cls(limit, found=False, whole=False, problem=problem, end_is_there=end_is_there)
+
+    @property
+    def moved(self) -> bool:
+        """Whether its offsets are wrong."""
+        return bool(self.unplaced)
 
     def entries(self) -> Iterator[z.Entry]:
         """All descriptions."""
@@ -130,7 +134,6 @@ def _without_offsets(directory: Directory) -> Directory:
     """The same directory, where its offsets are known to be wrong."""
     return Directory(
         directory.limit,
-        moved=True,
         unplaced=set(directory.entries()),
         problem="bytes are missing or were added before the directory",
     )

@@ -70,7 +70,7 @@ class EarlierRuns:
         return self
 
     def _open(self, leftover: Leftover, stack: ExitStack) -> None:
-        descriptor = stack.enter_context(held(leftover.name, self._folder))
+        descriptor = stack.enter_context(held(leftover, self._folder))
         if descriptor is None:
             shown = printable(str(self._target))
             what = f"process {leftover.process} is writing {shown} at this moment"
@@ -134,7 +134,7 @@ def unfinished_beside(target: Path) -> tuple[str, ...]:
     found = []
     try:
         for leftover in leftovers(os.listdir(folder), (target.name,)):
-            with held(leftover.name, folder) as file:
+            with held(leftover, folder) as file:
                 if file is not None:
                     found.append(printable(str(target.parent / leftover.name)))
     except OSError:

@@ -247,7 +247,7 @@ def _remove_unfinished(folder: Path, targets: set[str]) -> None:
         return
     try:
         for leftover in leftovers(os.listdir(descriptor), targets):
-            with held(leftover.name, descriptor) as file, contextlib.suppress(OSError):
+            with held(leftover, descriptor) as file, contextlib.suppress(OSError):
                 if file is not None:
                     os.unlink(leftover.name, dir_fd=descriptor)
     finally:

@@ -101,23 +101,23 @@ def close(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
-def held(name: str, folder: int) -> Iterator[int | None]:
+def held(leftover: Leftover, folder: int) -> Iterator[int | None]:
     """A leftover in a folder (its descriptor), locked and open for reading within the block.
 
     None if a process is still writing it, or it has gone.
     """
     try:
-        descriptor = os.open(name, _LOOK, dir_fd=folder)
+        descriptor = os.open(leftover.name, _LOOK, dir_fd=folder)
     except OSError:
         yield None
         return
     try:
-        yield descriptor if lock(descriptor) and _is_left(descriptor, name, folder) else None
+        yield descriptor if lock(descriptor) and _is_left(descriptor, leftover, folder) else None
     finally:
         close(descriptor)
 
 
-def _is_left(descriptor: int, name: str, folder: int) -> bool:
+def _is_left(descriptor: int, leftover: Leftover, folder: int) -> bool:
     """Whether a file that nobody has locked is a leftover.
 
     Its writer may have given it its name or removed it in this moment; or it may have just created
@@ -125,18 +125,17 @@ def _is_left(descriptor: int, name: str, folder: int) -> bool:
     """
     found = os.fstat(descriptor)
     try:
-        named = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        named = os.stat(leftover.name, dir_fd=folder, follow_symlinks=False)
     except OSError:
         return False
     is_new = not found.st_size and time.time() - found.st_mtime < _SETTLING_SECONDS
-    return os.path.samestat(found, named) and not (is_new and _is_running(name))
+    return os.path.samestat(found, named) and not (is_new and _is_running(leftover.process))
 
 
-def _is_running(name: str) -> bool:
-    """Whether the process that an unfinished output names is there, on this machine."""
-    match = _PARTIAL.search(name)
+def _is_running(process: int) -> bool:
+    """Whether there is a process of that number, on this machine."""
     try:
-        os.kill(int(match[1]) if match is not None else 0, 0)
+        os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:

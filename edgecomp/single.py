@@ -41,6 +41,7 @@ from edgecomp.picture_writer import write_image
 from edgecomp.pictures import load_picture, open_picture
 from edgecomp.pipeline import Progress, Silent
 from edgecomp.restore import Tolerance, restore
+from edgecomp.source_file import State, state_of
 from edgecomp.summary import CompressSummary, DecompressSummary
 
 if TYPE_CHECKING:
@@ -98,12 +99,13 @@ def compress_picture(
     name, file, mtime_ns = _open(source)
     hears = progress or Silent()
     with file, ExitStack() as stack:
-        size = _size(file, name)
+        before, size = _state(file), _size(file, name)
         hears.start(1, size)
         stack.callback(hears.finish)
         image = open_picture(file, name=name, max_pixels=max_pixels)
         picture = load_picture(image, name=name)
-        _check_unchanged(file, name, size, mtime_ns)
+        if _state(file) != before:
+            raise SourceError("changed while it was read", path=name)
         codestream = b""
         if not dry_run:
             codec = Codec.load(
@@ -284,13 +286,9 @@ def _read(file: BinaryIO, name: str) -> bytes:
         raise SourceError(f"cannot be read: {reason_of(error)}", path=name) from error
 
 
-def _check_unchanged(file: BinaryIO, name: str, size: int, mtime_ns: int | None) -> None:
-    """See that a source on disk is still what it was when it was opened."""
-    if mtime_ns is None or isinstance(file, io.BytesIO):
-        return
-    found = os.fstat(file.fileno())
-    if (found.st_size, found.st_mtime_ns) != (size, mtime_ns):
-        raise SourceError("changed while it was read", path=name)
+def _state(file: BinaryIO) -> State | None:
+    """What tells whether a source on disk was changed; None for one in memory."""
+    return None if isinstance(file, io.BytesIO) else state_of(os.fstat(file.fileno()))
 
 
 def _verifier(codec: Codec) -> Callable[[bytes], None]:

@@ -12,6 +12,7 @@ from edgecomp.output import FOLDER_FLAGS
 from edgecomp.partial_files import close
 from edgecomp.scan import Entry
 
+State = tuple[int, int, int]
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -46,7 +47,7 @@ class SourceFile:
         self.size = found.st_size
         self.mtime_ns = found.st_mtime_ns
         self.is_file = stat.S_ISREG(found.st_mode)
-        self._state = _state(found)
+        self._state = state_of(found)
         self._is_held = False
 
     def __enter__(self) -> SourceFile:
@@ -86,7 +87,7 @@ class SourceFile:
         if self._is_held:
             return
         found = os.fstat(self.file.fileno())
-        if _state(found) != self._state:
+        if state_of(found) != self._state:
             raise SourceChangedError
 
 
@@ -107,5 +108,6 @@ def _open(entry: Entry) -> int:
         close(folder)
 
 
-def _state(found: os.stat_result) -> tuple[int, int, int]:
+def state_of(found: os.stat_result) -> State:
+    """What tells whether a file was changed: size, times of modification and of status change."""
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -6,20 +6,18 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from common import DATA, ROOT
+from fuzz.driver import ending_after
 from PIL import Image
 
 from edgecomp.archive import ArchiveReader
@@ -85,20 +83,6 @@ def _leads_out() -> list[str]:
     return [name for name in os.listdir(OUTSIDE.parent) if name.startswith(OUTSIDE.name)]
 
 
-@contextmanager
-def hanging_is_an_error() -> Iterator[None]:
-    def stop(number: int, frame: object) -> None:
-        raise TimeoutError(f"no end after {HANG_SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, HANG_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def run(command: str, place: Place, capsys: pytest.CaptureFixture[str]) -> Ended:
     """One command on a seed, in this process."""
     words = [command, str(place.seed), "--json", "--model", str(DATA / _entry(place)["model"])]
@@ -110,7 +94,7 @@ def run(command: str, place: Place, capsys: pytest.CaptureFixture[str]) -> Ended
         words += ["-o", str(output)]
     tracemalloc.start()
     try:
-        with hanging_is_an_error():
+        with ending_after(HANG_SECONDS):
             code = main(words)
         memory = tracemalloc.get_traced_memory()[1]
     finally:
@@ -301,7 +285,7 @@ def test_repaired_files_are_whole(
     before = place.outside()
     target = place.output / "repaired.ecz"
     place.output.mkdir()
-    with hanging_is_an_error():
+    with ending_after(HANG_SECONDS):
         code = main(["repair", str(place.seed), "-o", str(target), "--json"])
     printed = capsys.readouterr()
     assert "fault of edgecomp" not in printed.out + printed.err

@@ -121,7 +121,7 @@ def _inputs(corpus: Sequence[bytes], seed: int, name: str) -> Iterator[bytes]:
 def _trace_of(one_input: Callable[[bytes], None], data: bytes, hang: float) -> str | None:
     """How the target fails; None if it does not, or in a way that is known."""
     try:
-        with _ending_after(hang):
+        with ending_after(hang):
             one_input(data)
     except (Exception, HangError) as error:
         if not is_known(error):
@@ -145,7 +145,9 @@ def _bounded(memory: int) -> Iterator[None]:
 
 
 @contextmanager
-def _ending_after(seconds: float) -> Iterator[None]:
+def ending_after(seconds: float) -> Iterator[None]:
+    """Raises HangError in the block if it takes longer."""
+
     def stop(number: int, frame: object) -> None:
         raise HangError(f"no end after {seconds} s")
 
