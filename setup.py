@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 
 from setuptools import setup
@@ -9,6 +10,13 @@ from setuptools.command.build_ext import build_ext
 
 # cffi builds for the limited API, except on free-threaded Pythons, which have none.
 LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+# Said here because pip would only say that it finds no onnxruntime.
+if sys.maxsize < 2**32:
+    sys.exit(
+        "edgecomp needs a 64-bit system with a 64-bit Python: there is no onnxruntime for others "
+        "(on a Raspberry Pi 3, 4, 5 or Zero 2 install the 64-bit Raspberry Pi OS)."
+    )
 
 
 class BuildExt(build_ext):

@@ -7,11 +7,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from edgecomp.archive import ArchiveReader, Member
 from edgecomp.archive_directory import too_many_members
 from edgecomp.archive_writer import ArchiveWriter
+from edgecomp.choices import best_threads
 from edgecomp.codec import Codec, CodecCache
 from edgecomp.constants import (
     ARCHIVE_SUFFIX,
@@ -19,9 +21,14 @@ from edgecomp.constants import (
     DEFAULT_MAX_PIXELS,
     DEFAULT_QUALITY,
 )
-from edgecomp.earlier_runs import EarlierRuns, settings_of, unfinished_beside
+from edgecomp.earlier_runs import (
+    EarlierRuns,
+    begun_precision,
+    settings_of,
+    unfinished_beside,
+)
 from edgecomp.errors import CorruptDataError, FormatError, SourceError, UsageError
-from edgecomp.machine import usable_cpus, usable_memory
+from edgecomp.machine import usable_memory
 from edgecomp.names import Note, printable, split_suffix
 from edgecomp.output import OutputFile, already_there, check_output, reason_of
 from edgecomp.pictures import is_picture_name
@@ -84,7 +91,8 @@ def compress_folder(
         coder: symbol coder, "context" or "lzma"; None for the first of them that the model has.
         model: folder of an exported model, instead of the ones that ship.
         precision: "auto", "int8" or "fp32".
-        threads: pictures worked on side by side; None for the processors that may be used.
+        threads: pictures worked on side by side; None for the processors that may be used, or fewer
+            where `edgecomp doctor` found that quicker.
         include: globs; only files whose path or name matches one.
         exclude: globs of files and folders to leave out.
         update: take over from the existing archive what has not changed since; what is no
@@ -122,18 +130,23 @@ def compress_folder(
         raise too_many_members(max_members, ", ".join(printable(name) for name in names))
     if dry_run:
         return _would_do(target, found, time.monotonic() - started)
-    workers = threads or usable_cpus()
+    workers = threads or best_threads()
     pictures = sum(is_picture_name(entry.source) for entry in found.entries)
     codec = None
     if pictures:
-        codec = Codec.load(
+        load = partial(
+            Codec.load,
             quality,
             backend=backend,
             model=None if model is None else os.fspath(model),
-            precision=precision,
             coder=coder,
             threads=max(1, workers // pictures),
         )
+        codec = load(precision=precision)
+        if resume and precision == "auto":
+            # The machine's choice may have changed since the run began that this one goes on from.
+            begun = begun_precision(target, codec, max_pixels)
+            codec = codec if begun is None else load(precision=begun)
     hears = progress or Silent()
     tally = _Tally(skipped=list(found.skipped))
     settings = settings_of(codec, max_pixels)

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from edgecomp.archive import ArchiveReader, Member
+from edgecomp.choices import best_threads
 from edgecomp.codec import CodecCache
 from edgecomp.constants import (
     DEFAULT_MAX_EXPANSION,
@@ -25,7 +26,7 @@ from edgecomp.errors import (
     SourceError,
     UsageError,
 )
-from edgecomp.machine import usable_cpus, usable_memory
+from edgecomp.machine import usable_memory
 from edgecomp.names import Note, printable, restored_names
 from edgecomp.output_folder import OutputFolder, twins_of
 from edgecomp.pipeline import Budget, Progress, Silent, in_order
@@ -119,7 +120,8 @@ def decompress_folder(
         backend: "onnx" or "tensorflow".
         model: folder of an exported model, instead of the ones that ship.
         precision: "auto", "int8" or "fp32".
-        threads: members worked on side by side; None for the processors that may be used.
+        threads: members worked on side by side; None for the processors that may be used, or fewer
+            where `edgecomp doctor` found that quicker.
         format: of the restored pictures, a key of ``constants.OUTPUT_FORMATS``.
         only: globs; only what matches by its path, its name or a folder that it is in.
         salvage: restore what is whole of damaged pictures, as ``NAME.partial.png``.
@@ -165,7 +167,7 @@ def decompress_folder(
         if resume:
             # Of files that are complete too: a run may be killed when a file has both its names.
             folder.remove_unfinished(names[m] for m in chosen)
-        workers = threads or usable_cpus()
+        workers = threads or best_threads()
         pictures = max(1, sum(member.kind == "picture" for member in members))
         codecs = CodecCache(
             backend=backend,

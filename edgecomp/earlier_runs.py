@@ -21,13 +21,45 @@ from edgecomp.partial_files import Leftover, close, held, leftovers
 from edgecomp.prepare import Job, is_current
 
 
-def settings_of(codec: Codec | None, max_pixels: int | None) -> str:
-    """What an archive depends on besides its sources, as 8 hexadecimal digits."""
+def settings_of(
+    codec: Codec | None, max_pixels: int | None, *, precision: str | None = None
+) -> str:
+    """What an archive depends on besides its sources, as 8 hexadecimal digits.
+
+    Args:
+        codec: for pictures; None if there are none.
+        max_pixels: larger pictures are kept as they are.
+        precision: of a codec that is like this one otherwise; None for its own.
+    """
     parts = [VERSION, str(max_pixels)]
     if codec is not None:
-        backend = codec.backend
-        parts += [codec.model_id.hex(), str(codec.coder_id), backend.name, backend.precision]
+        name, precision = codec.backend.name, precision or codec.backend.precision
+        parts += [codec.model_id.hex(), str(codec.coder_id), name, precision]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def begun_precision(target: Path, codec: Codec, max_pixels: int | None) -> str | None:
+    """The precision of an interrupted run that differs from this one in it alone.
+
+    Returns:
+        None if there is no such run, or one that has this one's precision.
+
+    Raises:
+        OutputError: the folder of the target cannot be read.
+    """
+    folder = _open_folder(target)
+    if folder is None:
+        return None
+    try:
+        begun = {leftover.settings for leftover in leftovers(os.listdir(folder), (target.name,))}
+    finally:
+        close(folder)
+    if settings_of(codec, max_pixels) in begun:
+        return None
+    for precision in codec.model.precisions:
+        if settings_of(codec, max_pixels, precision=precision) in begun:
+            return precision
+    return None
 
 
 class EarlierRuns:

@@ -8,7 +8,7 @@ else.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Any, NoReturn
 
 import numpy as np
@@ -53,6 +53,17 @@ class Kernels(IntEnum):
     AVX512 = lib.EDGECOMP_KERNELS_AVX512
 
 
+class Instructions(IntFlag):
+    """Vector instructions of processors."""
+
+    SSE41 = lib.EDGECOMP_PROCESSOR_SSE41
+    AVX2 = lib.EDGECOMP_PROCESSOR_AVX2
+    AVX512 = lib.EDGECOMP_PROCESSOR_AVX512
+    NEON = lib.EDGECOMP_PROCESSOR_NEON
+    DOT_PRODUCT = lib.EDGECOMP_PROCESSOR_DOT_PRODUCT
+    I8MM = lib.EDGECOMP_PROCESSOR_I8MM
+
+
 @dataclass(frozen=True, slots=True)
 class ContextParameters:
     """The parameters of a context model, checked; made by :func:`context_parameters`.
@@ -83,6 +94,11 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
     lib.EDGECOMP_LIMIT_EXCEEDED: LimitError,
     lib.EDGECOMP_OUT_OF_MEMORY: MemoryError,
 }
+
+
+def instructions() -> Instructions:
+    """The vector instructions of this machine's processor; none where nothing is known of it."""
+    return Instructions(lib.edgecomp_processor())
 
 
 def status_text(status: int) -> str:

@@ -36,7 +36,7 @@ from edgecomp.backends import Latent, load_backend
 from edgecomp.entropy import ContextCoder
 from edgecomp.errors import EdgecompError
 from edgecomp.models import Model, load_model
-from export import checkpoint, data, manifest
+from export import checkpoint, data, golden, manifest
 from export.context_file import pack
 from export.context_model import FIXED, ContextError, Weights, bits, predict, start
 
@@ -269,7 +269,9 @@ def install(folder: Path, found: checkpoint.Checkpoint) -> bytes:
     record = json.loads((folder / manifest.NAME).read_bytes())
     record["coders"]["context"] = {"file": FILE, "sha256": hashlib.sha256(coded).hexdigest()}
     (folder / FILE).write_bytes(coded)
-    return manifest.save(folder, record)
+    model_id = manifest.save(folder, record)
+    golden.write(folder)
+    return model_id
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

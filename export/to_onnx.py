@@ -24,7 +24,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import onnx
 
-from export import checkpoint, data, edge_export, fractions, graphs, manifest, overflow, quantise
+from export import (
+    checkpoint,
+    data,
+    edge_export,
+    fractions,
+    golden,
+    graphs,
+    manifest,
+    overflow,
+    quantise,
+)
 from export.folding import fold_source
 from export.networks import cvpr
 from export.networks.edge import ConfigError, EdgeConfig
@@ -69,6 +79,7 @@ def export(args: argparse.Namespace) -> bytes:
         model_id = manifest.write(
             partial, made.facts, settings.kind, settings.name, quality, choice=choice
         )
+        golden.write(partial)
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)

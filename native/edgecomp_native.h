@@ -211,6 +211,23 @@ int edgecomp_context_decode(const uint8_t *prepared, size_t prepared_len, const 
                             size_t height, size_t width, const uint8_t *counts, int kernels, uint8_t *workspace,
                             size_t workspace_len, uint8_t *symbols, size_t symbols_cap);
 
+/* Bits of edgecomp_processor's answer. */
+enum edgecomp_processor_bits {
+    EDGECOMP_PROCESSOR_SSE41 = 1,
+    EDGECOMP_PROCESSOR_AVX2 = 2,
+    EDGECOMP_PROCESSOR_AVX512 = 4, /* F, BW and VL */
+    EDGECOMP_PROCESSOR_NEON = 8,
+    EDGECOMP_PROCESSOR_DOT_PRODUCT = 16, /* four products of bytes and their sum: VNNI, or ARM's UDOT and SDOT */
+    EDGECOMP_PROCESSOR_I8MM = 32         /* ARM's products of small matrices of bytes */
+};
+
+/*
+ * edgecomp_processor: the vector instructions that this processor has and the system lets programs use, as the sum of
+ * bits of enum edgecomp_processor_bits; 0 where nothing is known. For people and measurements: nothing here depends on
+ * it.
+ */
+unsigned edgecomp_processor(void);
+
 #ifdef __cplusplus
 }
 #endif

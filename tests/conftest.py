@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from PIL import Image
 # Keras settles its backend when it is first imported, which TensorFlow does on its own; the tests
 # of training want this one, whichever test comes first.
 os.environ.setdefault("KERAS_BACKEND", "jax")
+
+# What `edgecomp doctor` has found on this machine is not for the tests to depend on, nor for them
+# to change: processes that they start look here, too. (It is never made.)
+os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / "edgecomp-tests-have-no-cache")
 
 settings.register_profile(
     "default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -8,57 +8,16 @@ them, where there are) and the pixels of fixed symbols; for a lone graph its out
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
+from edgecomp.backends import load_backend
+from edgecomp.golden import COLUMNS, ROWS, analyse, digest, picture, scattered, synthesise
+from edgecomp.models import load_model
 
-from edgecomp.backends import Backend, Latent, load_backend
-from edgecomp.models import Model, load_model
-
-ROWS, COLUMNS = 9, 14  # of latent positions; odd and even, no multiple of a vector's length
-
-
-def scattered(shape: tuple[int, ...], levels: int) -> np.ndarray:
-    """uint8 values below ``levels`` by integer arithmetic, the same wherever they are made."""
-    index = np.arange(np.prod(shape), dtype=np.uint64)
-    mixed = index * np.uint64(2654435761) >> np.uint64(13)
-    return (mixed % np.uint64(levels)).astype(np.uint8).reshape(shape)
-
-
-def picture(height: int, width: int) -> np.ndarray:
-    """uint8 (height, width, 3): a gradient, squares, and noise, by integer arithmetic."""
-    y, x = np.mgrid[0:height, 0:width]
-    gradient = (5 * x + 3 * y) // 8 % 256
-    squares = np.where((x // 12 + y // 20) % 2, 220, 35)
-    noise = scattered((height, width), 256)
-    return np.stack([gradient, squares, noise], axis=-1).astype(np.uint8)
-
-
-def analyse(backend: Backend, model: Model, rows: int = ROWS, columns: int = COLUMNS) -> Latent:
-    """What the encoder makes of the fixed picture, at the last gain."""
-    rgb = picture(rows * model.stride, columns * model.stride)
-    return backend.analyse(rgb, model.gains - 1)
-
-
-def synthesise(
-    backend: Backend, model: Model, rows: int = ROWS, columns: int = COLUMNS
-) -> np.ndarray:
-    """What the decoder makes of the fixed symbols, at the last gain."""
-    symbols = scattered((model.channels, rows, columns), model.levels)
-    return backend.synthesise(symbols, model.gains - 1)
-
-
-def digest(arrays: Iterable[np.ndarray | None]) -> str:
-    """SHA-256 of the arrays' bytes, one behind the other."""
-    found = hashlib.sha256()
-    for array in arrays:
-        if array is not None:
-            found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
+__all__ = ["analyse", "digest", "picture", "scattered", "synthesise"]  # of golden vectors, too
 
 
 def of_model(folder: Path) -> list[str]:

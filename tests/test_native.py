@@ -23,7 +23,7 @@ STATUSES = {
     name: getattr(lib, name)
     for name in dir(lib)
     if name.startswith("EDGECOMP_")
-    and not re.match(r"EDGECOMP_(MIN|MAX|LAYOUT|KERNELS|CONTEXT)_", name)
+    and not re.match(r"EDGECOMP_(MIN|MAX|LAYOUT|KERNELS|CONTEXT|PROCESSOR)_", name)
 }
 
 

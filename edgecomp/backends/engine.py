@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from edgecomp.errors import BackendUnavailableError
@@ -10,6 +11,7 @@ from edgecomp.errors import BackendUnavailableError
 # Since 1.29 onnxruntime reports to its makers over the network, and keeps a file for that among the
 # temporary ones, unless this is set before it is loaded. A user's own setting is left alone.
 _NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+_32_BITS = 2**32
 
 
 def load_onnxruntime() -> Any:
@@ -18,6 +20,11 @@ def load_onnxruntime() -> Any:
     Raises:
         BackendUnavailableError: it is not installed, or does not run on this machine.
     """
+    if sys.maxsize < _32_BITS:
+        raise BackendUnavailableError(
+            "edgecomp needs a 64-bit system with a 64-bit Python: there is no onnxruntime for "
+            "others (on a Raspberry Pi 3, 4, 5 or Zero 2 install the 64-bit Raspberry Pi OS)"
+        )
     os.environ.setdefault(_NO_TELEMETRY, "1")
     try:
         import onnxruntime

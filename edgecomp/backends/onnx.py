@@ -9,6 +9,7 @@ import numpy as np
 
 from edgecomp.backends import Latent
 from edgecomp.backends.engine import load_onnxruntime
+from edgecomp.choices import best_precision
 from edgecomp.errors import LimitError, ModelDamagedError
 from edgecomp.onnx_file import check_self_contained
 
@@ -29,7 +30,8 @@ class OnnxBackend:
 
     Args:
         model: which networks.
-        precision: "auto" takes int8 where the model has it, else fp32.
+        precision: "auto" takes what was found quickest on this machine (`choices`), else int8
+            where the model has it.
         threads: that onnxruntime may use within one call that does not say itself.
     """
 
@@ -40,7 +42,7 @@ class OnnxBackend:
         self._model = model
         self._threads = threads
         if precision == "auto":
-            precision = "int8" if "int8" in model.precisions else "fp32"
+            precision = best_precision(model.precisions, self._ort.__version__)
         self.precision = precision
         self._sessions: dict[tuple[str, int], Any] = {}
         self._lock = threading.Lock()

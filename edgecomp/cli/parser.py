@@ -49,6 +49,7 @@ COMMANDS = (
     CommandEntry("repair", "a whole archive of what is left of a damaged one", "repair"),
     CommandEntry("evaluate", "edgecomp and its peers side by side on your pictures", "evaluate"),
     CommandEntry("models", "the models that come with edgecomp", "models"),
+    CommandEntry("doctor", "what this machine has, and what is quickest on it", "doctor"),
 )
 
 _DESCRIPTION = """\

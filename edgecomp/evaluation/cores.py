@@ -7,10 +7,10 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from edgecomp._version import VERSION
 from edgecomp.machine import usable_cpus
+from edgecomp.processor import processor_name
 
 _PACKAGES = ("onnxruntime", "numpy", "pillow", "pillow-heif", "pillow-jxl-plugin")
 
@@ -42,7 +42,7 @@ def confined(cores: int | None) -> Iterator[int]:
 def machine() -> dict[str, str]:
     """Words about this machine, by subject."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": ", ".join([f"edgecomp {VERSION}", *_versions()]),
@@ -55,17 +55,3 @@ def _versions() -> Iterator[str]:
             yield f"{package} {version(package)}"
         except PackageNotFoundError:
             continue
-
-
-def _processor() -> str:
-    """The processor's name, or the architecture where the system does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for key in ("model name", "Model"):
-        for line in lines:
-            subject, _, value = line.partition(":")
-            if subject.strip() == key and value.strip():
-                return value.strip()
-    return platform.processor() or platform.machine()
