@@ -51,7 +51,7 @@ _MEANING: dict[ExitCode, str] = {
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.SKIPPED: "done, but some inputs were skipped (each is named)",
     ExitCode.DAMAGED: "the archive is damaged: partly restored, or found so by verify",
-    ExitCode.MODEL: "the model is missing, does not match, or computes something else here (doctor)",
+    ExitCode.MODEL: "the model is missing, does not match, or computes something else (doctor)",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C); nothing was left but what --resume goes on from",
     ExitCode.TERMINATED: "terminated; nothing was left but what --resume goes on from",
 }
