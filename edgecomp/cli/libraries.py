@@ -31,3 +31,18 @@ def quiet_libraries(*, verbose: bool) -> Iterator[None]:
             yield
         finally:
             root.removeHandler(handler)
+
+
+def quiet_dask(*, verbose: bool) -> None:
+    """Let Dask, which is loaded after this, print none of its logs, unless `verbose`.
+
+    When it is loaded it gives its loggers handlers of their own, for the rest of the process.
+    """
+    if verbose:
+        return
+    try:
+        import dask
+    except ImportError:  # who needs it says so
+        return
+    levels = dict.fromkeys(("distributed", "distributed.client", "distributed.gc"), "critical")
+    dask.config.set(logging=levels | {"tornado.application": "critical", "asyncio": "critical"})
