@@ -7,11 +7,12 @@ The package distributed is imported when a cluster is connected to. Whatever it 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import CancelledError
+from operator import methodcaller
 from types import TracebackType
 from typing import Any, Final
 
@@ -35,14 +36,13 @@ _SETTINGS: Final = {
 }
 _OVER: Final = frozenset({"finished", "error", "cancelled"})
 _LOST: Final = "scheduler-connection-lost"
-_UNREADABLE: Final = "deserialization of the task graph"
 
 
 class RequestError(Exception):
     """A request has failed, or has been given up; the cluster may be well.
 
     Attributes:
-        unknown: whether what was asked for is not installed there, or not in this form.
+        unknown: whether what was asked for is not installed there.
     """
 
     def __init__(self, message: str, *, unknown: bool = False) -> None:
@@ -174,7 +174,8 @@ class Cluster:
 
     def submit(
         self,
-        function: Callable[[dict[str, Any]], dict[str, Any]],
+        module: str,
+        function: str,
         request: dict[str, Any],
         *,
         worker: str | None = None,
@@ -182,17 +183,22 @@ class Cluster:
         """Ask for something; see `result`.
 
         Args:
-            function: of a module that is installed on scheduler and workers.
+            module: of edgecomp. Its name is sent, and the worker imports it: were the function
+                itself sent, a scheduler without edgecomp could not pass it on, and a worker without
+                it would break down where it now says so.
+            function: of that module.
             request: its argument, of plain values.
             worker: which is to answer; None for any.
 
         Raises:
             ClusterError: the connection is lost.
         """
+        import toolz  # which comes with Dask
+
         try:
             return self._client.submit(
-                function,
-                request,
+                toolz.compose(methodcaller(function, request), importlib.import_module),
+                module,
                 key=f"edgecomp-{uuid.uuid4().hex}",
                 workers=None if worker is None else [worker],
                 allow_other_workers=False,
@@ -258,10 +264,8 @@ class Cluster:
         except Exception as error:  # of the task, or of Dask
             if self._client.status != "running":
                 raise self._lost(error) from error
-            unknown = isinstance(error, ImportError) or _UNREADABLE in str(error)
-            cause = error.__cause__ or error
-            what = f"{type(cause).__name__}: {_words(cause)}"
-            raise RequestError(what, unknown=unknown) from error
+            what = f"{type(error).__name__}: {_words(error)}"
+            raise RequestError(what, unknown=isinstance(error, ImportError)) from error
 
     def _no_workers(self) -> ClusterError:
         seconds = round(WORKERS_SECONDS)

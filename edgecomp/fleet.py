@@ -20,7 +20,7 @@ from edgecomp.codestream import Origin, parse
 from edgecomp.entropy import coder_name
 from edgecomp.errors import ClusterError, EdgecompError, UsageError
 from edgecomp.fleet_probe import probes
-from edgecomp.fleet_task import Recipe, answer, libraries
+from edgecomp.fleet_task import Recipe, libraries
 from edgecomp.machine import usable_memory
 from edgecomp.models import load_model, shipped_model
 from edgecomp.picture_coder import Coded, PictureCoder
@@ -135,7 +135,7 @@ class Fleet:
             RequestError, ClusterError: see `Cluster.result`; ClusterError also where the worker
                 would make other bytes.
         """
-        asked = self._cluster.submit(answer, {"recipe": self._fields, "picture": picture})
+        asked = _submit(self._cluster, {"recipe": self._fields, "picture": picture})
         reply = self._cluster.result(asked)
         if not isinstance(reply, dict):
             raise RequestError("no answer that can be understood")
@@ -204,7 +204,7 @@ def _check_workers(cluster: Cluster, recipe: Recipe) -> None:
         ClusterError: one cannot, or none has answered.
     """
     request = {"recipe": recipe.to_wire(), "picture": None}
-    asked = {w: cluster.submit(answer, request, worker=w) for w in sorted(cluster.threads())}
+    asked = {w: _submit(cluster, request, worker=w) for w in sorted(cluster.threads())}
     until = time.monotonic() + _CHECK_SECONDS
     answered = 0
     for worker, question in asked.items():
@@ -212,8 +212,8 @@ def _check_workers(cluster: Cluster, recipe: Recipe) -> None:
             reply = cluster.result(question, until=until)
         except RequestError as error:
             if error.unknown:
-                what = f"edgecomp {recipe.version}, which is installed here, is missing there"
-                raise _unfit(worker, f"{what}, or on the scheduler ({error})") from error
+                what = "edgecomp is missing there, or is older than --dask"
+                raise _unfit(worker, f"{what} ({error})") from error
             continue
         if not isinstance(reply, dict) or "ready" not in reply:
             why = reply.get("unfit") if isinstance(reply, dict) else None
@@ -222,6 +222,11 @@ def _check_workers(cluster: Cluster, recipe: Recipe) -> None:
     if not answered:
         seconds = round(_CHECK_SECONDS)
         raise ClusterError(f"no worker has answered within {seconds} s", path=cluster.address)
+
+
+def _submit(cluster: Cluster, request: dict[str, Any], *, worker: str | None = None) -> Any:
+    """Ask for `fleet_task.answer`."""
+    return cluster.submit("edgecomp.fleet_task", "answer", request, worker=worker)
 
 
 def _unfit(worker: object, why: object) -> ClusterError:

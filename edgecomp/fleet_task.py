@@ -1,8 +1,8 @@
 """What a worker of a cluster runs: one picture's bytes to its codestream.
 
 Requests and replies are dictionaries of plain values, and `answer` is what every edgecomp calls and
-is called by: so two versions that differ can tell each other so. The scheduler imports this module
-too, to pass requests on; what only workers need is therefore imported where it is needed.
+is called by: so two versions that differ can tell each other so. What coding needs is imported when
+the recipe is known to be one for this version.
 """
 
 from __future__ import annotations
