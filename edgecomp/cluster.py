@@ -11,7 +11,7 @@ import importlib
 import threading
 import time
 import uuid
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from operator import methodcaller
 from types import TracebackType
 from typing import Any, Final
@@ -25,8 +25,6 @@ _BUSY_SECONDS: Final = 60.0
 # How long a cluster without workers is waited for.
 WORKERS_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 5.0
-# A result that is there is fetched within this time, over a slow network too.
-_FETCH_SECONDS: Final = 120.0
 # How often it is looked whether there are workers, and whether the connection is still there.
 _LOOK_SECONDS: Final = 5.0
 _TICK_SECONDS: Final = 1.0
@@ -34,7 +32,6 @@ _SETTINGS: Final = {
     # Pictures are sent with their requests on purpose: a request outlives the worker that has it.
     "distributed.admin.large-graph-warning-threshold": "1 TiB",
 }
-_OVER: Final = frozenset({"finished", "error", "cancelled"})
 _LOST: Final = "scheduler-connection-lost"
 
 
@@ -179,7 +176,7 @@ class Cluster:
         request: dict[str, Any],
         *,
         worker: str | None = None,
-    ) -> Any:
+    ) -> Future[Any]:
         """Ask for something; see `result`.
 
         Args:
@@ -195,8 +192,9 @@ class Cluster:
         """
         import toolz  # which comes with Dask
 
+        told: Future[Any] = Future()
         try:
-            return self._client.submit(
+            asked = self._client.submit(
                 toolz.compose(methodcaller(function, request), importlib.import_module),
                 module,
                 key=f"edgecomp-{uuid.uuid4().hex}",
@@ -204,14 +202,26 @@ class Cluster:
                 allow_other_workers=False,
                 pure=False,
             )
+            self._client.loop.add_callback(self._fetch, asked, told)
         except Exception as error:
             raise self._lost(error) from error
+        return told
 
-    def result(self, asked: Any, *, until: float | None = None) -> Any:
+    async def _fetch(self, asked: Any, told: Future[Any]) -> None:
+        """Wait for an answer and get it from the worker that has it; asked again of another one if
+        that worker is lost meanwhile. (A blocking call would hear of nothing else all the time.)"""
+        try:
+            told.set_result(await self._client.gather(asked, asynchronous=True))
+        except BaseException as error:
+            told.set_exception(error)
+        with self._changed:
+            self._changed.notify_all()
+
+    def result(self, told: Future[Any], *, until: float | None = None) -> Any:
         """Wait for the answer to what was submitted.
 
         Args:
-            asked: what `submit` gave.
+            told: what `submit` gave.
             until: when to give up, in the time of ``time.monotonic``; None for never.
 
         Raises:
@@ -219,26 +229,20 @@ class Cluster:
             ClusterError: the connection is lost, or there are no workers any more.
             CancelledError: `stop` was called.
         """
-        try:
-            asked.add_done_callback(self._wake)
-        except Exception as error:
-            raise self._lost(error) from error
-        while asked.status not in _OVER:
+        while True:
             with self._changed:
-                if asked.status not in _OVER and self._failure is None and not self._stopped:
+                if not (told.done() or self._stopped or self._failure):
                     self._changed.wait(_TICK_SECONDS)
                 if self._stopped:
                     raise CancelledError("the job that this was asked for has ended")
                 if self._failure is not None:
                     raise self._failure
+                if told.done():
+                    break
             if until is not None and time.monotonic() > until:
                 raise RequestError("no answer in time")
             self._look()
-        return self._outcome(asked)
-
-    def _wake(self, asked: object) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        return self._outcome(told)
 
     def _look(self) -> None:
         """From time to time, one thread for all: see whether there are workers."""
@@ -254,9 +258,9 @@ class Cluster:
         elif now - self._empty_since > WORKERS_SECONDS:
             raise self.fail(self._no_workers())
 
-    def _outcome(self, asked: Any) -> Any:
+    def _outcome(self, told: Future[Any]) -> Any:
         try:
-            return asked.result(timeout=_FETCH_SECONDS)
+            return told.result()
         except CancelledError as error:
             if self._client.status != "running" or getattr(error, "reason", _LOST) == _LOST:
                 raise self._lost(error) from error

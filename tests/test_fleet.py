@@ -298,10 +298,10 @@ def test_few_pictures_are_on_their_way(
             counts["most"] = max(counts["most"], counts["now"])
         return submit(self, *arguments, **options)
 
-    def over(self: Cluster, asked: Any) -> Any:
+    def over(self: Cluster, told: Any) -> Any:
         with lock:
             counts["now"] -= 1
-        return outcome(self, asked)
+        return outcome(self, told)
 
     monkeypatch.setattr(Cluster, "submit", submitted)
     monkeypatch.setattr(Cluster, "_outcome", over)
