@@ -85,6 +85,13 @@ class Processes:
         assert process.poll() is None, log.read_text()
         return process
 
+    def kill_workers(self) -> None:
+        """Kill the workers that there are, and wait until the scheduler knows."""
+        for process in self.workers:
+            process.kill()
+            process.wait()
+        wait_until(lambda: self.log("scheduler").count("Remove worker") >= len(self.workers))
+
     def log(self, name: str) -> str:
         """What a process has written."""
         return (self._folder / f"{name}.log").read_text()
