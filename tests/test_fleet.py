@@ -457,7 +457,9 @@ TROUBLE = """
         if pixels == 72 * 58: raise MemoryError
         if pixels == 72 * 59: return Coded(b"nonsense", pixels)
         if pixels == 72 * 60: return Coded(None, pixels)
-        if pixels == 72 * 61: import os; os._exit(9)
+        if pixels == 72 * 61:
+            return Coded(self._codec.encode(load_picture(image, name=name)), pixels)
+        if pixels == 72 * 62: import os; os._exit(9)
         memory = memory_for(pixels)
 """
 
@@ -465,7 +467,7 @@ TROUBLE = """
 def test_what_workers_cannot_do_is_done_here(
     tmp_path: Path, compress: Compress, processes: Processes, coded: list[tuple[int, int]]
 ) -> None:
-    for height in range(56, 62):
+    for height in range(56, 63):
         make_pictures(tmp_path / str(height), 1, (72, height))
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / str(height) / "00.png").rename(tmp_path / "in" / f"{height}.png")
@@ -483,7 +485,8 @@ def test_what_workers_cannot_do_is_done_here(
         "58.png": "MemoryError",
         "59.png": "it gave something else back",
         "60.png": "it gave something else back",
-        "61.png": "all those workers died",
+        "61.png": "it gave something else back",
+        "62.png": "all those workers died",
     }
     for name, words in expected.items():
         assert words in reasons[name], reasons[name]
@@ -509,28 +512,39 @@ def test_no_workers_are_left(
     assert same(tmp_path, "whole.ecz", "o.ecz")
 
 
-def test_the_scheduler_is_killed(tmp_path: Path, compress: Compress) -> None:
-    make_pictures(tmp_path / "in", 60, (200, 152))
+def copies(folder: Path, count: int) -> None:
+    """So many pictures, all the same."""
+    make_pictures(folder, 1, (400, 300))
+    data = (folder / "00.png").read_bytes()
+    for number in range(1, count):
+        (folder / f"{number:02}.png").write_bytes(data)
+
+
+def test_the_scheduler_is_killed(tmp_path: Path, tiny: Path, compress: Compress) -> None:
+    copies(tmp_path / "in", 300)
     compress("whole.ecz")
+    words = [*COMMAND, "compress", str(tmp_path / "in"), "-o", str(tmp_path / "o.ecz")]
+    words += ["--model", str(tiny), "--resume", "--dask"]
     with Processes(tmp_path / "cluster") as processes:
         processes.add_worker()
-        progress = After(5, lambda: kill(processes.scheduler))
-        with pytest.raises(ClusterError, match="connection to the cluster is lost") as caught:
-            compress("o.ecz", dask=processes.address, resume=True, progress=progress)
-    assert caught.value.path == processes.address
-    assert caught.value.exit_code == ExitCode.FATAL
+        with started([*words, processes.address]) as run:
+            wait_until(lambda: bool(left(tmp_path)) or run.poll() is not None)
+            time.sleep(0.2)
+            kill(processes.scheduler)
+            _, err = run.communicate(timeout=HANG_SECONDS)
+    (line,) = err.decode().splitlines()  # and nothing that Dask logs
+    assert processes.address in line
+    assert "the connection to the cluster is lost" in line
+    assert line.endswith("; what was done is kept; the same command goes on from there")
+    assert run.returncode == ExitCode.FATAL
     assert len(left(tmp_path)) == 1
-    assert compress("o.ecz", resume=True).resumed >= 4
+    assert compress("o.ecz", resume=True).resumed > 0
     assert same(tmp_path, "whole.ecz", "o.ecz")
 
 
 def test_ctrl_c_while_workers_are_busy(tmp_path: Path, tiny: Path, processes: Processes) -> None:
     """Workers that do not answer any more: nobody waits for them after a Ctrl-C."""
-    make_pictures(tmp_path / "in", 1, (400, 300))
-    for number in range(1, 200):
-        (tmp_path / "in" / f"{number:02}.png").write_bytes(
-            (tmp_path / "in" / "00.png").read_bytes()
-        )
+    copies(tmp_path / "in", 200)
     worker = processes.add_worker()
     output = tmp_path / "o.ecz"
     words = [*COMMAND, "compress", str(tmp_path / "in"), "-o", str(output), "--model", str(tiny)]
@@ -542,8 +556,8 @@ def test_ctrl_c_while_workers_are_busy(tmp_path: Path, tiny: Path, processes: Pr
         run.send_signal(signal.SIGINT)
         began = time.monotonic()
         _, err = run.communicate(timeout=HANG_SECONDS)
-        # The worker would have been given up after minutes.
-        assert time.monotonic() - began < 60
+        # It takes no time; a worker that is silent is given up after half a minute.
+        assert time.monotonic() - began < 20
     assert run.returncode == ExitCode.INTERRUPTED
     assert err.decode().splitlines() == ["edgecomp: interrupted"]
     assert os.listdir(tmp_path) == ["in"]
@@ -658,7 +672,7 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_the_command(folder: Path, tmp_path: Path, tiny: Path, cluster: str) -> None:
-    """Nothing of what Dask tells its developers is on the terminal, except with -v."""
+    """What it prints is what a run without prints."""
     words = [*COMMAND, "compress", str(folder), "--model", str(tiny)]
     without = finished([*words, "-o", str(tmp_path / "without.ecz")])
     done = finished([*words, "-o", str(tmp_path / "with.ecz"), "--dask", cluster])

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecomp.cli.libraries import quiet_dask
 from edgecomp.cli.options import (
     add_codec,
     add_max_members,
@@ -175,8 +174,6 @@ def _archive(arguments: argparse.Namespace, console: Console) -> CompressSummary
         target = default_archive(arguments.sources) if output is None else output
         for name in unfinished_beside(Path(target)):
             console.warning(f"{name}: left by a run that was killed; --resume goes on from it")
-    if arguments.dask is not None:
-        quiet_dask(verbose=console.verbose)
     with progress_bar(wanted=console.wants_progress) as progress:
         return compress_folder(
             arguments.sources,

@@ -25,24 +25,10 @@ def quiet_libraries(*, verbose: bool) -> Iterator[None]:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose else "3")
         handler = logging.StreamHandler() if verbose else logging.NullHandler()
         handler.setLevel(logging.WARNING)
+        # Dask, when it is loaded, makes handlers of its own only where the root has none.
         root = logging.getLogger()
         root.addHandler(handler)
         try:
             yield
         finally:
             root.removeHandler(handler)
-
-
-def quiet_dask(*, verbose: bool) -> None:
-    """Let Dask, which is loaded after this, print none of its logs, unless `verbose`.
-
-    When it is loaded it gives its loggers handlers of their own, for the rest of the process.
-    """
-    if verbose:
-        return
-    try:
-        import dask
-    except ImportError:  # who needs it says so
-        return
-    levels = dict.fromkeys(("distributed", "distributed.client", "distributed.gc"), "critical")
-    dask.config.set(logging=levels | {"tornado.application": "critical", "asyncio": "critical"})
