@@ -106,9 +106,21 @@ class Cluster:
                 told: dict[str, Any] = await scheduler.identity()
             return told
 
-        loop = IOLoop(make_current=False)
+        told: Future[dict[str, Any]] = Future()
+
+        def run() -> None:
+            loop = IOLoop(make_current=False)
+            try:
+                told.set_result(loop.run_sync(ask, timeout=CONNECT_SECONDS + 1))
+            except BaseException as error:
+                told.set_exception(error)
+            finally:
+                loop.close(all_fds=True)
+
+        # A thread that runs a loop already, as that of a notebook does, could not run another.
+        threading.Thread(target=run, name="edgecomp-greeting", daemon=True).start()
         try:
-            found = loop.run_sync(ask, timeout=CONNECT_SECONDS + 1)
+            found = told.result()
         except ValueError as error:
             raise UsageError(
                 f"{self.address!r} is no address of a Dask scheduler, such as tcp://host:8786"
@@ -116,8 +128,6 @@ class Cluster:
             ) from error
         except Exception as error:  # whatever is made of what answers
             raise self._unreachable(error) from error
-        finally:
-            loop.close(all_fds=True)
         if not isinstance(found, dict) or found.get("type") != "Scheduler":
             raise ClusterError("this is no Dask scheduler", path=self.address)
 

@@ -6,6 +6,7 @@ of the package on its path.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -374,6 +375,16 @@ def test_names_of_files_stay_here(
     compress("o.ecz", dask=cluster)
     assert len(sent) == 4
     assert "secret" not in repr([request["picture"] for request in sent])
+
+
+def test_within_a_running_loop(tmp_path: Path, compress: Compress, cluster: str) -> None:
+    """As in a notebook."""
+    make_pictures(tmp_path / "in", 2)
+
+    async def call() -> CompressSummary:
+        return compress("o.ecz", dask=cluster)
+
+    assert asyncio.run(call()).images == 2
 
 
 # Workers that would make other bytes.
