@@ -206,7 +206,7 @@ def _check_workers(cluster: Cluster, recipe: Recipe) -> None:
     request = {"recipe": recipe.to_wire(), "picture": None}
     asked = {w: _submit(cluster, request, worker=w) for w in sorted(cluster.threads())}
     until = time.monotonic() + _CHECK_SECONDS
-    answered = 0
+    answered, failure = 0, ""
     for worker, question in asked.items():
         try:
             reply = cluster.result(question, until=until)
@@ -214,6 +214,7 @@ def _check_workers(cluster: Cluster, recipe: Recipe) -> None:
             if error.unknown:
                 what = "edgecomp is missing there, or is older than --dask"
                 raise _unfit(worker, f"{what} ({error})") from error
+            failure = str(error)
             continue
         if not isinstance(reply, dict) or "ready" not in reply:
             why = reply.get("unfit") if isinstance(reply, dict) else None
@@ -221,7 +222,8 @@ def _check_workers(cluster: Cluster, recipe: Recipe) -> None:
         answered += 1
     if not answered:
         seconds = round(_CHECK_SECONDS)
-        raise ClusterError(f"no worker has answered within {seconds} s", path=cluster.address)
+        what = f"no worker has answered within {seconds} s ({failure})"
+        raise ClusterError(what, path=cluster.address)
 
 
 def _submit(cluster: Cluster, request: dict[str, Any], *, worker: str | None = None) -> Any:
