@@ -48,6 +48,8 @@ class Processes:
         told = self._folder / "scheduler.json"
         words = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         words += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(told)]
+        # Should the tests be killed, nothing stays for long.
+        words += ["--idle-timeout", "30 minutes"]
         unknown = self._folder / "unknown" / "edgecomp"
         unknown.mkdir(parents=True)
         (unknown / "__init__.py").write_text("raise ImportError('edgecomp is unknown here')")
@@ -77,6 +79,7 @@ class Processes:
             environment["PYTHONPATH"] = str(package)
         number = len(self.workers)
         words = ["worker", self.address, "--nthreads", "1", "--nworkers", "1", "--no-nanny"]
+        words += ["--death-timeout", "2 minutes"]
         words += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0", *self._options]
         process = self._start(words, f"worker{number}.log", environment)
         self.workers.append(process)
