@@ -28,6 +28,7 @@ from edgecomp.earlier_runs import (
     unfinished_beside,
 )
 from edgecomp.errors import CorruptDataError, FormatError, SourceError, UsageError
+from edgecomp.fleet import check_options, open_fleet, settled_precision
 from edgecomp.machine import usable_memory
 from edgecomp.names import Note, printable, split_suffix
 from edgecomp.output import OutputFile, already_there, check_output, reason_of
@@ -55,6 +56,7 @@ class _Tally:
     resumed: int = 0
     verbatim: list[Note] = field(default_factory=list)
     skipped: list[Note] = field(default_factory=list)
+    coded_here: list[Note] = field(default_factory=list)
 
 
 def compress_folder(
@@ -67,6 +69,7 @@ def compress_folder(
     model: StrPath | None = None,
     precision: str = "auto",
     threads: int | None = None,
+    dask: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     update: bool = False,
@@ -93,6 +96,9 @@ def compress_folder(
         precision: "auto", "int8" or "fp32".
         threads: pictures worked on side by side; None for the processors that may be used, or fewer
             where `edgecomp doctor` found that quicker.
+        dask: address of the scheduler of a Dask cluster whose workers are to code the pictures
+            (docs/fleet.md), to the same bytes; ``threads`` are then those of this machine, for what
+            is left to it.
         include: globs; only files whose path or name matches one.
         exclude: globs of files and folders to leave out.
         update: take over from the existing archive what has not changed since; what is no
@@ -114,10 +120,13 @@ def compress_folder(
             was to go on from.
         LimitError: there are more files than ``max_members``.
         UsageError: the arguments contradict each other.
-        ModelError, BackendUnavailableError: the model or the backend is not there.
+        ModelError, BackendUnavailableError: the model, the backend or Dask is not there.
+        ClusterError: the cluster cannot be reached, is lost, or a worker would make other bytes.
         CorruptDataError: the archive to update is damaged, or verifying failed.
     """
     started = time.monotonic()
+    if dask is not None:
+        check_options(dask, backend)
     names = [
         os.fspath(s) for s in ([sources] if isinstance(sources, (str, os.PathLike)) else sources)
     ]
@@ -134,6 +143,8 @@ def compress_folder(
     pictures = sum(is_picture_name(entry.source) for entry in found.entries)
     codec = None
     if pictures:
+        if dask is not None:
+            precision = settled_precision(precision, quality, model)
         load = partial(
             Codec.load,
             quality,
@@ -161,6 +172,12 @@ def compress_folder(
         if resume:
             earlier = stack.enter_context(EarlierRuns(target, settings, finished=finished))
             jobs = earlier.take_over(jobs, codec)
+        fleet = None
+        if dask is not None and codec is not None and any(_is_coded(job) for job in jobs):
+            folder = None if model is None else os.fspath(model)
+            fleet = stack.enter_context(
+                open_fleet(dask, codec, folder=folder, max_pixels=max_pixels)
+            )
         hears.start(len(jobs), sum(job.bytes for job in jobs))
         stack.callback(hears.finish)
         replaces = force or update or finished
@@ -168,9 +185,14 @@ def compress_folder(
         with file as out:
             writer = ArchiveWriter(out.file)
             budget = Budget(usable_memory() // 2)
-            preparer = Preparer(codec, max_pixels, budget=budget, threads=workers)
+            preparer = Preparer(codec, max_pixels, budget=budget, threads=workers, elsewhere=fleet)
             work = in_order(
-                preparer.prepare, jobs, threads=workers, budget=budget, discard=Ready.close
+                preparer.prepare,
+                jobs,
+                threads=workers if fleet is None else max(workers, fleet.ahead),
+                budget=budget,
+                stop=None if fleet is None else fleet.stop,
+                discard=Ready.close,
             )
             with closing(work) as results:
                 for ready in results:
@@ -198,8 +220,14 @@ def compress_folder(
         skipped=tuple(tally.skipped),
         unchanged=tally.unchanged,
         resumed=tally.resumed,
+        coded_here=tuple(tally.coded_here),
         unfinished=unfinished_beside(target),
     )
+
+
+def _is_coded(job: Job) -> bool:
+    """Whether a job may be one for a codec."""
+    return not job.copy and job.entry is not None and is_picture_name(job.source)
 
 
 def _add(
@@ -271,6 +299,8 @@ def _add_new(writer: ArchiveWriter, ready: Ready, tally: _Tally) -> None:
         writer.add_picture(ready.job.member, ready.codestream, ready.mtime_ns)
         tally.images += 1
         tally.pixels += ready.pixels
+        if ready.coded_here is not None:
+            tally.coded_here.append(Note(printable(ready.job.path), ready.coded_here))
     else:
         assert ready.packed is not None
         writer.add_packed(source, ready.packed, ready.mtime_ns, ready.kind)

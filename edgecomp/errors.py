@@ -9,6 +9,7 @@
     ├── OutputError                      1   the output cannot be written (disk full, no permission)
     ├── UnsupportedPictureError          1   a picture that the codec cannot represent
     ├── BackendUnavailableError          1   the backend's package is not installed
+    ├── ClusterError                     1   a cluster is not there, or does not fit
     ├── LimitError                       1   a limit on pixels, members or memory was met
     ├── ModelError                       5
     │   ├── ModelNotFoundError           5   no such model, or the file names one that is not here
@@ -106,6 +107,10 @@ class UnsupportedPictureError(EdgecompError):
 
 class BackendUnavailableError(EdgecompError):
     """The package that a backend needs is not installed."""
+
+
+class ClusterError(EdgecompError):
+    """A cluster cannot be reached, is lost, or has workers that would make other bytes."""
 
 
 class LimitError(EdgecompError):

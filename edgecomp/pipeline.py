@@ -125,6 +125,7 @@ def in_order(
     *,
     threads: int,
     budget: Budget | None = None,
+    stop: Callable[[], object] | None = None,
     discard: Callable[[Result], object] | None = None,
 ) -> Generator[Result, None, None]:
     """Like ``map``, on ``threads`` threads, with at most ``threads + 2`` items begun ahead.
@@ -138,6 +139,7 @@ def in_order(
         threads: how many.
         budget: that ``function`` holds something of, for this job alone. It is stopped in the end,
             so that after an interrupt nobody waits for a large amount only to work in vain.
+        stop: called in the end too, for whatever else ``function`` may wait for.
         discard: is given each result that is not taken because the generator was closed.
     """
     pending: deque[Future[Result]] = deque()
@@ -152,6 +154,8 @@ def in_order(
     finally:
         if budget is not None:
             budget.stop()
+        if stop is not None:
+            stop()
         pool.shutdown(wait=True, cancel_futures=True)
         if discard is not None:
             for future in pending:

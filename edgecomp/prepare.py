@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Final
+from threading import BoundedSemaphore
+from typing import Final, Protocol
 
 from edgecomp.archive import ArchiveReader, Member
 from edgecomp.archive_views import Kind
@@ -13,7 +15,8 @@ from edgecomp.codestream import Origin
 from edgecomp.errors import CorruptDataError, UnsupportedPictureError, UsageError
 from edgecomp.names import Note, Taken, member_names, name_check
 from edgecomp.output import reason_of
-from edgecomp.pictures import is_picture_name, load_picture, memory_for, open_picture
+from edgecomp.picture_coder import Coded, PictureCoder
+from edgecomp.pictures import is_picture_name
 from edgecomp.pipeline import Budget
 from edgecomp.scan import Entry
 from edgecomp.source_file import SourceChangedError, SourceFile
@@ -80,6 +83,7 @@ class Ready:
         size: of the source in bytes, as read.
         mtime_ns: of the source, nanoseconds since the epoch.
         pixels: of a coded picture.
+        coded_here: why this machine coded a picture that others were asked to code.
     """
 
     job: Job
@@ -92,11 +96,39 @@ class Ready:
     size: int = 0
     mtime_ns: int = 0
     pixels: int = 0
+    coded_here: str | None = None
 
     def close(self) -> None:
         """Close the stream, if there is one: it is not going to be read."""
         if self.stream is not None:
             self.stream.close()
+
+
+class NotCodedError(Exception):
+    """Another machine did not code a picture; this one has to."""
+
+
+class Elsewhere(Protocol):
+    """Other machines that code pictures."""
+
+    @property
+    def largest(self) -> int:
+        """Size in bytes of the largest file that they are sent."""
+        ...
+
+    def room(self, size: int) -> AbstractContextManager[None]:
+        """Within the block a file of so many bytes may be in memory; waits until it may."""
+        ...
+
+    def code(self, data: bytes, *, name: str, origin: Origin) -> Coded:
+        """What `PictureCoder.code` gives for the bytes of a file.
+
+        Raises:
+            UnsupportedPictureError: this machine refuses the picture.
+            NotCodedError: this machine has to code it; it says why.
+            ClusterError: there is no going on.
+        """
+        ...
 
 
 class Preparer:
@@ -107,15 +139,27 @@ class Preparer:
         max_pixels: larger pictures are kept as they are; None for no limit.
         budget: memory that pictures side by side may take.
         threads: that a picture may use which leaves no room for another.
+        elsewhere: what is to code the pictures; None for this machine. What others cannot do is
+            then done here, on as many threads at a time.
     """
 
     def __init__(
-        self, codec: Codec | None, max_pixels: int | None, *, budget: Budget, threads: int
+        self,
+        codec: Codec | None,
+        max_pixels: int | None,
+        *,
+        budget: Budget,
+        threads: int,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        self._codec = codec
-        self._max_pixels = max_pixels
-        self._budget = budget
-        self._threads = threads
+        self._coder = None
+        if codec is not None:
+            self._coder = PictureCoder(codec, max_pixels, budget=budget, threads=threads)
+        self._elsewhere = elsewhere
+        # Without others there are no more threads than that anyway.
+        self._here: AbstractContextManager[object] = nullcontext()
+        if elsewhere is not None:
+            self._here = BoundedSemaphore(threads)
 
     def prepare(self, job: Job) -> Ready:
         """Do all that can be done for a member before its turn to be written."""
@@ -138,7 +182,7 @@ class Preparer:
             if not source.is_file:
                 source.close()
                 return Ready(job, skipped="no longer a file")
-            picture = self._codec is not None and is_picture_name(entry.source)
+            picture = self._coder is not None and is_picture_name(entry.source)
             if source.size > (_MAX_PICTURE_BYTES if picture else SMALL_BYTES):
                 # Passed on open: it is read when it is written, not held in memory.
                 reason = f"the file is larger than {_MAX_PICTURE_BYTES >> 20} MiB"
@@ -151,49 +195,64 @@ class Preparer:
                     mtime_ns=source.mtime_ns,
                 )
             if picture:
-                # A large file is read as it is decoded, others at once.
-                if source.size <= _HELD_BYTES:
-                    source.hold()
-                return self._prepare_picture(job, source)
-            data = source.hold()
+                with self._room(source.size):
+                    # A large file is read as it is decoded, others at once.
+                    if source.size <= _HELD_BYTES:
+                        source.hold()
+                    return self._prepare_picture(job, source)
+            with self._here:
+                data = source.hold()
+                packed = pack(data)
         except BaseException:
             source.close()
             raise
-        return Ready(job, packed=pack(data), size=len(data), mtime_ns=source.mtime_ns)
+        return Ready(job, packed=packed, size=len(data), mtime_ns=source.mtime_ns)
 
     def _prepare_picture(self, job: Job, source: SourceFile) -> Ready:
         """Code a picture, or see why not; what is not coded is read again from the file."""
-        codec = self._codec
-        assert codec is not None
-        size = source.size
         origin = Origin(job.suffix, source.mtime_ns, name_check(job.source))
         try:
-            image = open_picture(source.file, name=job.source, max_pixels=self._max_pixels)
-            pixels = image.width * image.height
-            memory = memory_for(pixels)
-            with self._budget.hold(memory):
-                alone = self._budget.holds_only_one(memory)
-                picture = load_picture(image, name=job.source)
-                source.check()
-                codestream = codec.encode(
-                    picture, origin=origin, threads=self._threads if alone else None
-                )
-                del picture, image
+            coded, coded_here = self._code(source, job.source, origin)
         except UnsupportedPictureError as error:
-            return _keep(job, source, error.message)
-        if len(codestream) > size:
-            return _keep(job, source, f"would grow from {size} to {len(codestream)} bytes")
+            coded, coded_here = Coded(kept=error.message), None
+        if coded.kept is not None:
+            with self._here:
+                return _keep(job, source, coded.kept)
         # Of a large picture the pixels may be read from the file as they are coded.
         source.check()
         source.close()
         return Ready(
             job,
             kind="picture",
-            codestream=codestream,
-            size=size,
+            codestream=coded.codestream,
+            size=source.size,
             mtime_ns=source.mtime_ns,
-            pixels=pixels,
+            pixels=coded.pixels,
+            coded_here=coded_here,
         )
+
+    def _code(self, source: SourceFile, name: str, origin: Origin) -> tuple[Coded, str | None]:
+        """What became of a picture, and why it was coded here if that was not the plan."""
+        assert self._coder is not None
+        why = None
+        if self._is_sent(source.size):
+            assert self._elsewhere is not None
+            try:
+                return self._elsewhere.code(source.hold(), name=name, origin=origin), None
+            except NotCodedError as error:
+                why = str(error)
+                source.file.seek(0)
+        with self._here:
+            size, check = source.size, source.check
+            return self._coder.code(source.file, size, name=name, origin=origin, check=check), why
+
+    def _is_sent(self, size: int) -> bool:
+        return self._elsewhere is not None and size <= self._elsewhere.largest
+
+    def _room(self, size: int) -> AbstractContextManager[None]:
+        if self._elsewhere is None or not self._is_sent(size):
+            return nullcontext()
+        return self._elsewhere.room(size)
 
 
 def unreadable(job: Job, error: OSError) -> Ready:

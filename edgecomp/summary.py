@@ -42,6 +42,7 @@ class CompressSummary:
         skipped: what is not in the archive.
         unchanged: members taken over from the old archive.
         resumed: members taken over from interrupted runs.
+        coded_here: pictures that a cluster was to code and this machine has coded, and why.
         unfinished: files that runs which were killed have left beside the archive; `resume` goes on
             from them, and they may be deleted.
     """
@@ -58,6 +59,7 @@ class CompressSummary:
     skipped: tuple[Note, ...] = ()
     unchanged: int = 0
     resumed: int = 0
+    coded_here: tuple[Note, ...] = ()
     unfinished: tuple[str, ...] = ()
 
     @property
@@ -80,6 +82,7 @@ class CompressSummary:
             "skipped": notes_to_json(self.skipped),
             "unchanged": self.unchanged,
             "resumed": self.resumed,
+            "coded_here": notes_to_json(self.coded_here),
             "unfinished": list(self.unfinished),
         }
 

@@ -22,6 +22,7 @@ from edgecomp.cli import main
 from edgecomp.compress import compress_folder
 from edgecomp.doctor import diagnose
 from edgecomp.errors import BackendUnavailableError, ExitCode
+from edgecomp.fleet import settled_precision
 from edgecomp.machine import usable_cpus
 from edgecomp.models import shipped_models
 from edgecomp.speed import Speed, Timing, measure_speed, quickest
@@ -163,6 +164,12 @@ def test_auto_is_what_was_chosen() -> None:
     _keep(Choice("fp32", None, ORT))
     assert load_backend("onnx", model).precision == "fp32"
     assert load_backend("onnx", model, precision="int8").precision == "int8"
+
+
+def test_a_fleet_does_not_ask_what_is_quickest_here() -> None:
+    _keep(Choice("fp32", None, ORT))
+    assert settled_precision("auto", "B", None) == "int8"
+    assert settled_precision("fp32", "B", None) == "fp32"
 
 
 def test_folder_jobs_use_the_chosen_threads(

@@ -14,7 +14,8 @@ from edgecomp import errors
 
 PACKAGE = ROOT / "edgecomp"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ("tensorflow", "keras", "onnx", "torch", "jax", "tf2onnx", "matplotlib", "export")
+HEAVY = ("tensorflow", "keras", "onnx", "torch", "jax", "tf2onnx", "matplotlib", "export",
+         "dask", "distributed", "tornado")  # fmt: skip
 
 
 def _python(code: str) -> str:
@@ -77,6 +78,8 @@ def test_modules_keep_to_their_place(path: object) -> None:
     assert not (roots - allowed) & {"pickle", "marshal", "shelve", "dill", "joblib", "export"}
     if relative != "backends/tensorflow.py":
         assert not roots & {"tensorflow", "keras", "torch", "onnx", "jax"}
+    if relative not in ("cluster.py", "fleet_task.py"):
+        assert not roots & {"dask", "distributed", "tornado", "toolz"}
     if relative != "native.py":
         assert "edgecomp._native" not in imports
     calls = {

@@ -121,7 +121,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="no files or folders whose path matches (may be repeated)",
     )
-    add_max_members(add_codec(parser))
+    how = add_codec(parser)
+    add_max_members(how)
+    how.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="let the workers of a Dask cluster code the pictures, to the same bytes: the address "
+        "of its scheduler, such as tcp://host:8786 (docs/fleet.md)",
+    )
     parser.add_argument(
         "--coder",
         choices=CODER_NAMES,
@@ -136,6 +143,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     archive = makes_archive(arguments.sources, arguments.output)
     summary = _archive(arguments, console) if archive else _picture(arguments, console)
     console.notes(summary.verbatim, "kept as it is", mild=True)
+    console.notes(summary.coded_here, "coded here", mild=True)
     console.notes(summary.skipped, "skipped")
     finish(summary, console, _final_line(summary, dry_run=arguments.dry_run))
     return ExitCode(summary.exit_code)
@@ -167,12 +175,22 @@ def _archive(arguments: argparse.Namespace, console: Console) -> CompressSummary
         for name in unfinished_beside(Path(target)):
             console.warning(f"{name}: left by a run that was killed; --resume goes on from it")
     with progress_bar(wanted=console.wants_progress) as progress:
-        return compress_folder(arguments.sources, output, progress=progress, **_options(arguments))
+        return compress_folder(
+            arguments.sources,
+            output,
+            progress=progress,
+            dask=arguments.dask,
+            **_options(arguments),
+        )
 
 
 def _picture(arguments: argparse.Namespace, console: Console) -> CompressSummary:
     from edgecomp.single import compress_picture  # all that one picture needs
 
+    if arguments.dask is not None:
+        raise UsageError(
+            f"--dask is for archives (-o NAME{ARCHIVE_SUFFIX}); a single picture is coded here"
+        )
     (source,) = arguments.sources
     output = within_folder(arguments.output, default_name(source, CODESTREAM_SUFFIX))
     to_stdout = output == STANDARD_STREAM or (output is None and source == STANDARD_STREAM)

@@ -25,6 +25,7 @@ def quiet_libraries(*, verbose: bool) -> Iterator[None]:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose else "3")
         handler = logging.StreamHandler() if verbose else logging.NullHandler()
         handler.setLevel(logging.WARNING)
+        # Dask, when it is loaded, makes handlers of its own only where the root has none.
         root = logging.getLogger()
         root.addHandler(handler)
         try:

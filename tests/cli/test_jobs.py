@@ -328,7 +328,7 @@ def test_every_option_reaches_the_package(
     monkeypatch.setattr(edgecomp.compress, "compress_folder", note)
     words = "-o x.ecz -q A --coder lzma --threads 3 --precision fp32 --backend tensorflow"
     words += " --include *.png --include b* --exclude c --max-pixels 2 --update --verify --force"
-    words += " --resume --max-members 7"
+    words += " --resume --max-members 7 --dask tcp://a:1"
     assert line("compress", folder.name, *words.split(), "--model", "m", model=False)[0] == 130
     assert seen == {
         "places": ([folder.name], "x.ecz"),
@@ -343,6 +343,7 @@ def test_every_option_reaches_the_package(
         "update": True,
         "resume": True,
         "max_members": 7,
+        "dask": "tcp://a:1",
         "verify": True,
         "force": True,
         "dry_run": False,
