@@ -127,8 +127,9 @@ def other_edgecomp(folder: Path, changes: dict[str, tuple[str, str]]) -> Path:
 
     Args:
         folder: to make; it is what goes into PYTHONPATH.
-        changes: by file of the package, a text and what stands instead; the file goes where both
-            are empty.
+        changes: by file of the package, a text and what stands instead; where both are empty it is
+            as if there were no such module. (Removing the file is not enough: an editable
+            installation would find the module in the source tree.)
     """
     shutil.copytree(
         PACKAGE, folder / "edgecomp", ignore=shutil.ignore_patterns("__pycache__", "evaluation")
@@ -136,7 +137,10 @@ def other_edgecomp(folder: Path, changes: dict[str, tuple[str, str]]) -> Path:
     for name, (before, after) in changes.items():
         path = folder / "edgecomp" / name
         if not before:
-            path.unlink()
+            missing = f"edgecomp.{path.stem}"
+            path.write_text(
+                f"raise ModuleNotFoundError('No module named {missing}', name={missing!r})"
+            )
             continue
         text = path.read_text(encoding="utf-8")
         assert text.count(before) == 1, name
