@@ -97,7 +97,10 @@ class Machine:
         file.write_text(json.dumps(job, indent=1), encoding="utf-8")
         run = self.run([HERE / "peer.py", file])
         if run.returncode:
-            raise RuntimeError(f"{self.name}: exit code {run.returncode}: {run.stderr[-3000:]}")
+            lines = [line for line in run.stderr.splitlines() if line.startswith("edgecomp: ")]
+            print(run.stderr, file=sys.stderr)
+            said = lines[-1:] or run.stderr.splitlines()[-1:]
+            raise RuntimeError(f"{self.name}: exit code {run.returncode}: {''.join(said)}")
         report: dict[str, Any] = json.loads(run.stdout)
         for key in ("package", "library"):
             if self.package not in Path(report["machine"][key]).parents:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from common import DATA, ROOT
+from foreign import FOREIGN
 
 from arm import c_programs
 from arm.compare import DifferenceError, Log, compare_fp32, found_alike
@@ -41,8 +42,8 @@ from edgecomp.models import Model, load_model, shipped_models
 
 BUILD = ROOT / "build" / "arm"
 OLDER = "1.23.2"
-# On ARM, older ones have no ConvInteger with signed weights, which the frozen models of the tests
-# use; those that ship do without.
+# Older ones have no ConvInteger with signed weights, which the frozen models of the tests use; those
+# that ship do without.
 FIRST_WITH_CONV_INTEGER = (1, 24)
 FROZEN = (
     "models/tiny",
@@ -67,6 +68,8 @@ class Options:
         cores: of ARM.
         versions: of onnxruntime; None for the older one and the one that is installed here.
         quick: fewer models and pictures, on one core with one onnxruntime.
+        source: what ARM's edgecomp is built of, instead of this checkout: to see that the proof
+            tells of a difference.
     """
 
     build: Path
@@ -74,6 +77,7 @@ class Options:
     cores: tuple[str, ...] = tuple(CORES)
     versions: tuple[str, ...] | None = None
     quick: bool = False
+    source: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Subject:
         """Whether the machine's onnxruntime has what the graphs need."""
         numbers = tuple(int(part) for part in machine.onnxruntime.split(".")[:2])
         graphs = [self.model.read_graph(role, "int8") for role in ("encoder", "decoder")]
-        old = not machine.is_here and numbers < FIRST_WITH_CONV_INTEGER
+        old = numbers < FIRST_WITH_CONV_INTEGER
         return not (old and any(b"ConvInteger" in graph for graph in graphs))
 
 
@@ -157,6 +161,10 @@ def set_up(options: Options, log: Log) -> Ground:
     if platform.machine().lower() not in ("x86_64", "amd64"):
         raise UnavailableError("this machine is not x86-64")
     qemu = found_program("qemu-aarch64-static", "qemu-aarch64")
+    if not options.quick:
+        for foreign in FOREIGN.values():
+            found_program(foreign.compiler)
+            found_program(f"{foreign.emulator}-static", foreign.emulator)
     installed = version("onnxruntime")
     versions = options.versions or ((installed,) if options.quick else (OLDER, installed))
     cores = options.cores[-1:] if options.quick else options.cores
@@ -171,7 +179,7 @@ def set_up(options: Options, log: Log) -> Ground:
             for name in older
         ]
         tools = own_packages(options.build, "build", build_requirements())
-    wheel = build_wheel(options.work, root, tools)
+    wheel = build_wheel(options.work, root, tools, options.source)
     log.say(f"{wheel.name}: {check_wheel(wheel, options.work / 'checked')}")
     unpacked = unpack_wheel(wheel, options.work / "installed")
     make_pictures(options.work / "pictures", quick=options.quick)
@@ -312,6 +320,9 @@ def main(argv: list[str] | None = None) -> int:
         "--onnxruntime", action="append", metavar="VERSION", help="on ARM; may be repeated"
     )
     parser.add_argument("--quick", action="store_true", help="little of everything")
+    parser.add_argument(
+        "--source", type=Path, metavar="DIR", help="build ARM's edgecomp of this copy"
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="write the log there too")
     parser.add_argument("--keep", action="store_true", help="keep what was made, in build/arm")
     args = parser.parse_args(argv)
@@ -327,12 +338,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         cores = tuple(args.core or CORES)
         versions = tuple(args.onnxruntime) if args.onnxruntime else None
-        prove(Options(build, work, cores, versions, args.quick), Log(write))
+        prove(Options(build, work, cores, versions, args.quick, args.source), Log(write))
     except UnavailableError as error:
         print(f"prove.sh: cannot be run here: {error}", file=sys.stderr)
         return 2
     except (DifferenceError, RuntimeError, AssertionError) as error:
-        write(f"\nNOT EQUAL: {error}")
+        write("\nNOT EQUAL: " + str(error).replace(f"{work}/", "").replace(f"{ROOT}/", ""))
         return 1
     finally:
         if not args.keep:
