@@ -42,8 +42,8 @@ from edgecomp.models import Model, load_model, shipped_models
 
 BUILD = ROOT / "build" / "arm"
 OLDER = "1.23.2"
-# Older ones have no ConvInteger with signed weights, which the frozen models of the tests use; those
-# that ship do without.
+# Older ones have no ConvInteger with signed weights, which most frozen models of the tests use and
+# those that ship do not.
 FIRST_WITH_CONV_INTEGER = (1, 24)
 FROZEN = (
     "models/tiny",
@@ -132,17 +132,22 @@ class Ground:
     subjects: tuple[Subject, ...]
 
     def report(
-        self, machine: Machine, *, archives: Path | None = None, compress: bool = True
+        self, machine: Machine, *, archives: Path | None = None, maker: Machine | None = None
     ) -> dict[str, Any]:
-        """What a machine makes of the pictures, or of archives of them."""
+        """What a machine makes of the pictures and of archives of them.
+
+        Args:
+            archives: the folder of these; the machine's own if there is none.
+            maker: the other machine that has made them, where they are all that is asked for.
+        """
         folder = self.out(machine, archives)
         folder.mkdir()
         job = {
             "pictures": str(self.options.work / "pictures"),
             "out": str(folder),
             "archives": str(archives) if archives else None,
-            "compress": compress,
-            "models": [each.record() for each in self.subjects if each.runs_on(machine)],
+            "compress": maker is None,
+            "models": [each.record() for each in self.subjects if each.runs_on(maker or machine)],
         }
         return machine.report(job, folder.with_suffix(f"{folder.suffix}.json"))
 
@@ -231,7 +236,7 @@ def prove_machine(ground: Ground, wanted: dict[str, Any], machine: Machine) -> N
                 own / stem,
                 what=f"{record['name']}, {coder}, fp32",
             )
-    back = ground.report(reference, archives=own, compress=False)
+    back = ground.report(reference, archives=own, maker=machine)
     before = log.count
     decoded = {key: value for key, value in wanted["found"].items() if _is_decoded(key)}
     quiet = Log(lambda line: None)
