@@ -8,7 +8,6 @@ from foreign import (
     FOREIGN,
     GOLDEN,
     GOLDEN_PACKED,
-    Foreign,
     build_foreign,
     hash_of_packed,
     kernels_and_hash,
@@ -20,19 +19,21 @@ from arm.compare import Log
 TESTS = ("test_native", "test_context", "test_choice")
 
 
-def prove(log: Log, work: Path, cores: tuple[str, ...]) -> None:
-    """Runs all of them on ARM cores and on a big-endian processor.
+def prove(work: Path, core: str | None, log: Log) -> None:
+    """Runs all of them.
+
+    Args:
+        work: a folder.
+        core: of ARM; None for a big-endian processor.
 
     Raises:
         DifferenceError: one does not do what it does here.
-        UnavailableError: a compiler or QEMU is not here.
     """
-    for core in cores:
-        _programs(log, work / core, FOREIGN["arm"], f"ARM {core}", "-cpu", core)
-    _programs(log, work / "big-endian", FOREIGN["big-endian"], "s390x (big-endian)")
-
-
-def _programs(log: Log, folder: Path, foreign: Foreign, name: str, *options: str) -> None:
+    if core is None:
+        foreign, name, options = FOREIGN["big-endian"], "s390x (big-endian)", []
+    else:
+        foreign, name, options = FOREIGN["arm"], f"ARM {core}", ["-cpu", core]
+    folder = work / f"c-{core or 'big-endian'}"
     folder.mkdir()
     codes = build_foreign(foreign, "context_codes", folder, *options)
     kernels, found = kernels_and_hash(codes)
@@ -43,7 +44,6 @@ def _programs(log: Log, folder: Path, foreign: Foreign, name: str, *options: str
     for test in TESTS:
         said = output(build_foreign(foreign, test, folder, *options))
         log.equal(f"{name}: {test}", f"{test}: all tests passed\n", said)
-    log.say(
-        f"  {name}: codes {found[:12]}... equal (kernels {', '.join(sorted(kernels))}),"
-        f" packed volumes {packed[:12]}... equal; passed: {', '.join(TESTS)}"
-    )
+    log.say(f"\nThe C library on {name}, kernels {', '.join(sorted(kernels))}:")
+    log.say(f"  codes {found[:12]}... equal, packed volumes {packed[:12]}... equal")
+    log.say(f"  passed: {', '.join(TESTS)}")

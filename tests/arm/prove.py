@@ -11,6 +11,7 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -126,7 +127,6 @@ class Ground:
     """
 
     options: Options
-    log: Log
     reference: Machine
     others: tuple[Machine, ...]
     subjects: tuple[Subject, ...]
@@ -194,28 +194,29 @@ def set_up(options: Options, log: Log) -> Ground:
         for core, prefix in prefixes.items()
     ]
     found = tuple(subjects(quick=options.quick))
-    return Ground(options, log, here(installed), (*own, *arms), found)
+    return Ground(options, here(installed), (*own, *arms), found)
 
 
-def prove_dot_products(ground: Ground) -> None:
+def prove_dot_products(ground: Ground, log: Log) -> None:
     """Says which of the emulated cores multiply by dot products, so that the cores do differ."""
+    log.say("\nThe emulated cores differ:")
     words: list[str | Path] = [ROOT / "tests" / "fingerprints.py", DATA / "models/tiny-quantised"]
     last = {machine.emulator: machine for machine in ground.others if not machine.is_here}
     for machine in last.values():
         count = machine.dot_products(words)
         core = machine.emulator[machine.emulator.index("-cpu") + 1]
         has = "asimddp" in CORES[core][0].split()
-        ground.log.equal(f"{core} multiplies by dot products", has, count > 0)
-        ground.log.say(f"  {machine.name}: {count} instructions SDOT or UDOT translated")
+        log.equal(f"{core} multiplies by dot products", has, count > 0)
+        log.say(f"  {machine.name}: {count} instructions SDOT or UDOT translated")
 
 
-def prove_machine(ground: Ground, wanted: dict[str, Any], machine: Machine) -> None:
+def prove_machine(ground: Ground, wanted: dict[str, Any], machine: Machine, log: Log) -> None:
     """Compares another machine with the first one, both ways.
 
     Raises:
         DifferenceError: something is not equal.
     """
-    log, reference = ground.log, ground.reference
+    reference = ground.reference
     own = ground.out(machine)
     found = ground.report(machine, archives=ground.out(reference))
     log.say(f"\n{machine.name}: {_words(found['machine'])}")
@@ -253,16 +254,17 @@ def _is_decoded(key: str) -> bool:
     return not key.endswith(": archive") and ", fingerprints:" not in key
 
 
-def prove_commands(ground: Ground, machine: Machine) -> None:
+def prove_commands(ground: Ground, machine: Machine, log: Log) -> None:
     """Compares what the commands that only read print, as processes of their own."""
+    log.say(f"\nCommands on {machine.name}:")
     archive = ground.out(ground.reference) / f"{ground.subjects[0].name}-context.ecz"
     for command in ("verify", "list", "info"):
         words: list[str | Path] = ["-m", "edgecomp", command, archive, "--json"]
         one, other = (each.run(words) for each in (ground.reference, machine))
-        ground.log.equal(f"edgecomp {command}: exit code", 0, one.returncode)
-        ground.log.equal(f"edgecomp {command}: exit code on ARM", 0, other.returncode)
-        ground.log.equal(f"edgecomp {command} prints", one.stdout, other.stdout)
-        ground.log.say(f"  edgecomp {command} --json: {len(one.stdout)} characters equal")
+        log.equal(f"edgecomp {command}: exit code", 0, one.returncode)
+        log.equal(f"edgecomp {command}: exit code on ARM", 0, other.returncode)
+        log.equal(f"edgecomp {command} prints", one.stdout, other.stdout)
+        log.say(f"  edgecomp {command} --json: {len(one.stdout)} characters equal")
 
 
 def _words(machine: dict[str, Any]) -> str:
@@ -280,40 +282,43 @@ def prove(options: Options, log: Log) -> None:
         DifferenceError: something is not equal.
     """
     ground = set_up(options, log)
-    arms = [machine for machine in ground.others if not machine.is_here]
-    log.say("\nThe emulated cores differ:")
-    prove_dot_products(ground)
-    if not options.quick:
-        log.say("\nThe C library:")
-        c_programs.prove(log, options.work, options.cores)
     wanted = ground.report(ground.reference)
     log.say(f"\nThe first machine, x86-64: {_words(wanted['machine'])}")
     symbols = sum(key.endswith(": symbols") for key in wanted["found"])
     log.say(f"  {symbols} hashes of symbols, {len(wanted['found'])} in all")
-    log.say(f"\nCommands on {arms[-1].name}:")
-    prove_commands(ground, arms[-1])
-    logs: list[list[str]] = [[] for _ in ground.others]
+    last_arm = next(machine for machine in reversed(ground.others) if not machine.is_here)
+    steps = [partial(prove_dot_products, ground)]
+    if not options.quick:
+        steps += [partial(c_programs.prove, options.work, core) for core in options.cores]
+        steps.append(partial(c_programs.prove, options.work, None))
+    steps.append(partial(prove_commands, ground, last_arm))
+    steps += [partial(prove_machine, ground, wanted, machine) for machine in ground.others]
+    side_by_side(steps, log)
+    log.say(f"\nall {log.count} comparisons equal")
+
+
+def side_by_side(steps: Iterable[Callable[[Log], None]], log: Log) -> None:
+    """Runs steps two at a time; what they say is logged in their order.
+
+    Raises:
+        DifferenceError: the first of them that has found one has; later ones are not begun.
+    """
     with ThreadPoolExecutor(TOGETHER) as pool:
-        own = [Log(lines.append) for lines in logs]
-        tasks = [
-            pool.submit(partial(prove_machine, _with(ground, each), wanted, machine))
-            for each, machine in zip(own, ground.others, strict=True)
-        ]
-        for task, each, lines in zip(tasks, own, logs, strict=True):
+        tasks = []
+        for step in steps:
+            lines: list[str] = []
+            own = Log(lines.append)
+            tasks.append((pool.submit(step, own), own, lines))
+        for task, own, lines in tasks:
             try:
                 task.result()
             except BaseException:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(wait=False, cancel_futures=True)
                 raise
             finally:
                 for line in lines:
                     log.say(line)
-            log.count += each.count
-    log.say(f"\nall {log.count} comparisons equal")
-
-
-def _with(ground: Ground, log: Log) -> Ground:
-    return Ground(ground.options, log, ground.reference, ground.others, ground.subjects)
+            log.count += own.count
 
 
 def main(argv: list[str] | None = None) -> int:
