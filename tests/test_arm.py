@@ -14,7 +14,7 @@ import pytest
 from arm import prove
 from arm.compare import DifferenceError, Log, compare_fp32, found_alike
 from arm.machines import _instructions, _is_dot_product
-from arm.root import UnavailableError, own_packages, python_of
+from arm.root import UnavailableError, check_cores, own_packages, python_of
 from arm.wheel import check_wheel
 from PIL import Image
 
@@ -152,6 +152,15 @@ def test_an_older_python_is_refused(tmp_path: Path) -> None:
     (folder / "python3.13").touch()
     (folder / "python3").symlink_to("python3.13")
     assert python_of(tmp_path) == (folder / "python3.13", (3, 13))
+
+
+def test_a_qemu_without_a_core_is_no_difference() -> None:
+    qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if qemu is None:
+        pytest.skip("QEMU's user mode is not installed (apt-get install qemu-user-static)")
+    check_cores(qemu, ["cortex-a76"])
+    with pytest.raises(UnavailableError, match="no cortex-a9999"):
+        check_cores(qemu, ["cortex-a76", "cortex-a9999"])
 
 
 def test_what_cannot_be_fetched_leaves_nothing_that_counts(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from arm.root import (
     arm_packages,
     arm_root,
     build_requirements,
+    check_cores,
     core_prefix,
     found_program,
     locked,
@@ -173,6 +174,7 @@ def set_up(options: Options, log: Log) -> Ground:
     installed = version("onnxruntime")
     versions = options.versions or ((installed,) if options.quick else (OLDER, installed))
     cores = options.cores[-1:] if options.quick else options.cores
+    check_cores(qemu, cores)
     with locked(options.build):
         root = arm_root(options.build)
         python, number = python_of(root)

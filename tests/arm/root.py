@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from common import ROOT
@@ -52,6 +52,18 @@ def found_program(*names: str) -> str:
         if path is not None:
             return path
     raise UnavailableError(f"no {names[0]} here")
+
+
+def check_cores(qemu: str, cores: Iterable[str]) -> None:
+    """Whether QEMU can be these processors.
+
+    Raises:
+        UnavailableError: it cannot.
+    """
+    run = subprocess.run([qemu, "-cpu", "help"], capture_output=True, text=True, check=False)
+    for core in cores:
+        if core not in run.stdout.split():
+            raise UnavailableError(f"this QEMU has no {core}")
 
 
 @contextlib.contextmanager
