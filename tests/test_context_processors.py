@@ -1,39 +1,33 @@
-"""The context coder writes the same bytes on every processor, with whichever kernels it has."""
+"""The C library writes the same bytes on every processor: with whichever kernels the context coder
+has, and in whichever order the bytes of numbers lie in memory."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from common import ROOT
 from compilers import COMPILERS, build
+from foreign import (
+    FOREIGN,
+    GOLDEN,
+    GOLDEN_PACKED,
+    PROGRAMS,
+    Foreign,
+    build_foreign,
+    hash_of_packed,
+    kernels_and_hash,
+    output,
+)
 
-PROGRAMS = ROOT / "tests" / "native"
-# Of the codes of context_codes.c. A difference here breaks archives: never write it anew.
-GOLDEN = "dd0ad3e09de829bdb85d9a231e49d0a9f0c31fa143c2305d0cb6bfea0d30fa35"
 ON_X86 = platform.machine().lower() in ("x86_64", "amd64")
 QEMU_X86 = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
-QEMU_ARM = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
-ARM_COMPILER = shutil.which("aarch64-linux-gnu-gcc")
 
 pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler")
 
 
-def output(command: list[str | Path]) -> str:
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
-def kernels_and_hash(command: list[str | Path]) -> tuple[set[str], str]:
-    """What context_codes.c prints: the kernels that took part, the hash of all codes."""
-    kernels, codes = output(command).split("\n", 1)
-    assert codes.count("\n") == 32
-    return set(kernels.split()), hashlib.sha256(codes.encode()).hexdigest()
+every_foreign = pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
 
 
 def require_old_x86() -> list[str]:
@@ -45,16 +39,6 @@ def require_old_x86() -> list[str]:
     return [QEMU_X86, "-cpu", "Nehalem"]
 
 
-def require_arm() -> list[str]:
-    """The same for ARM."""
-    if ARM_COMPILER is None or QEMU_ARM is None:
-        pytest.skip(
-            "no compiler for ARM or no QEMU"
-            " (apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)"
-        )
-    return [QEMU_ARM]
-
-
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("level", ["-O0", "-O3"])
 def test_here(compiler: str, level: str, tmp_path: Path) -> None:
@@ -62,6 +46,8 @@ def test_here(compiler: str, level: str, tmp_path: Path) -> None:
     kernels, found = kernels_and_hash([program])
     assert {"auto", "portable"} <= kernels
     assert found == GOLDEN
+    program = build(compiler, tmp_path / "packed", [PROGRAMS / "pack_codes.c"], level)
+    assert hash_of_packed([program]) == GOLDEN_PACKED
 
 
 def test_without_avx2(tmp_path: Path) -> None:
@@ -71,18 +57,21 @@ def test_without_avx2(tmp_path: Path) -> None:
     assert kernels_and_hash([*processor, program]) == ({"auto", "portable"}, GOLDEN)
 
 
-def test_on_arm(tmp_path: Path) -> None:
-    processor = require_arm()
-    assert ARM_COMPILER is not None
-    sources = [PROGRAMS / "context_codes.c"]
-    program = build(ARM_COMPILER, tmp_path / "codes", sources, "-O2", "-static")
-    assert kernels_and_hash([*processor, program]) == ({"auto", "portable", "neon"}, GOLDEN)
+@every_foreign
+def test_codes_on_other_processors(foreign: Foreign, tmp_path: Path) -> None:
+    program = build_foreign(foreign, "context_codes", tmp_path)
+    assert kernels_and_hash(program) == (foreign.kernels, GOLDEN)
 
 
-@pytest.mark.parametrize("name", ["test_context", "test_choice"])
-def test_all_of_the_c_tests_on_arm(name: str, tmp_path: Path) -> None:
-    processor = require_arm()
-    assert ARM_COMPILER is not None
-    sources = [PROGRAMS / f"{name}.c"]
-    program = build(ARM_COMPILER, tmp_path / name, sources, "-O2", "-static")
-    assert output([*processor, program]) == f"{name}: all tests passed\n"
+@every_foreign
+def test_packing_on_other_processors(foreign: Foreign, tmp_path: Path) -> None:
+    program = build_foreign(foreign, "pack_codes", tmp_path)
+    assert hash_of_packed(program) == GOLDEN_PACKED
+
+
+@pytest.mark.parametrize("name", ["test_native", "test_context", "test_choice"])
+@every_foreign
+def test_all_of_the_c_tests_on_other_processors(
+    foreign: Foreign, name: str, tmp_path: Path
+) -> None:
+    assert output(build_foreign(foreign, name, tmp_path)) == f"{name}: all tests passed\n"

@@ -39,14 +39,15 @@ GOLDEN = {
     ],
 }
 FROZEN = [MODELS / name for name in GOLDEN]
-CHOOSING = DATA / "choice" / "tiny"  # its encoder tells fractions too
+# An encoder that tells fractions too; the convolutions and the importance map of `cvpr`.
+OTHERS = [DATA / "choice" / "tiny", DATA / "cvpr" / "tiny"]
 SHIPPED = [model.path for model in shipped_models() if "int8" in model.precisions]
 # Processors that QEMU can be, and the code that onnxruntime chooses on them.
 PROCESSORS = {"Nehalem": "SSE4.1", "Haswell": "AVX2"}
 QEMU = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
 
 every_model = pytest.mark.parametrize(
-    "folder", [*FROZEN, CHOOSING, *SHIPPED], ids=lambda p: p.parent.name + "-" + p.name
+    "folder", [*FROZEN, *OTHERS, *SHIPPED], ids=lambda p: p.parent.name + "-" + p.name
 )
 
 
@@ -122,7 +123,7 @@ def forced() -> dict[str, dict[str, list[str]]]:
         pytest.skip("the processors to be forced are x86, this one is not")
     if QEMU is None:
         pytest.skip("QEMU's user mode is not installed (apt-get install qemu-user-static)")
-    paths = [str(path) for path in [*FROZEN, CHOOSING, *SHIPPED, SATURATING]]
+    paths = [str(path) for path in [*FROZEN, *OTHERS, *SHIPPED, SATURATING]]
     running = {
         processor: subprocess.Popen(
             [QEMU, "-cpu", processor, sys.executable, fingerprints.__file__, *paths],
@@ -157,7 +158,7 @@ def test_frozen_models_on_other_processors(
 
 
 def test_other_models_on_other_processors(forced: dict[str, dict[str, list[str]]]) -> None:
-    for folder in (CHOOSING, *SHIPPED):
+    for folder in (*OTHERS, *SHIPPED):
         hashes = {processor: forced[processor][str(folder)] for processor in PROCESSORS}
         assert hashes == dict.fromkeys(PROCESSORS, fingerprints.of_model(folder)), folder.name
 

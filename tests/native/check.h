@@ -1,4 +1,4 @@
-/* check.h: what the C tests and fuzzing targets share: checks, exact allocations, random numbers by seed. */
+/* check.h: what the C tests and fuzzing targets share: checks, exact allocations, random numbers by seed, hashes. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -34,6 +34,18 @@ static inline void *exactly(size_t size)
 
     CHECK(size == 0 || memory != NULL);
     return memory;
+}
+
+/* FNV-1a, 64 bits. */
+static inline uint64_t hash(const uint8_t *bytes, size_t size)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    size_t i;
+
+    for (i = 0; i < size; i++) {
+        h = (h ^ bytes[i]) * 0x100000001b3u;
+    }
+    return h;
 }
 
 #endif

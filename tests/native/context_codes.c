@@ -5,18 +5,6 @@
 #include "check.h"
 #include "context_parameters.h"
 
-/* FNV-1a, 64 bits. */
-static uint64_t hash(const uint8_t *bytes, size_t size)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    size_t i;
-
-    for (i = 0; i < size; i++) {
-        h = (h ^ bytes[i]) * 0x100000001b3u;
-    }
-    return h;
-}
-
 static void print_kernels(void)
 {
     static const char *const names[] = {"auto", "portable", "avx2", "neon", "avx512"};
