@@ -49,6 +49,11 @@ class Machine:
         """Whether it is this machine as it is."""
         return not self.emulator
 
+    @property
+    def core(self) -> str:
+        """The emulated core."""
+        return self.emulator[self.emulator.index("-cpu") + 1]
+
     def command(self, words: list[str | Path], *options: str) -> tuple[list[str], dict[str, str]]:
         """Command and environment of a Python program.
 
@@ -64,6 +69,9 @@ class Machine:
             "OPENBLAS_NUM_THREADS": "1",
             "ORT_DISABLE_TELEMETRY": "1",
             "TZ": "UTC",
+            # What `edgecomp doctor` finds on one of them is not for another to use: there is no
+            # such folder, and none can be made.
+            "XDG_CACHE_HOME": f"{os.devnull}/cache",
             "COLUMNS": "100",
         }
         if self.emulator:

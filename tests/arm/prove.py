@@ -7,6 +7,7 @@ the proof cannot be run, saying why.
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import shutil
 import sys
@@ -206,9 +207,7 @@ def prove_dot_products(ground: Ground, log: Log) -> None:
     last = {machine.emulator: machine for machine in ground.others if not machine.is_here}
     for machine in last.values():
         count = machine.dot_products(words)
-        core = machine.emulator[machine.emulator.index("-cpu") + 1]
-        has = "asimddp" in CORES[core][0].split()
-        log.equal(f"{core} multiplies by dot products", has, count > 0)
+        log.equal(f"{machine.core} multiplies by dot products", _has_dots(machine), count > 0)
         log.say(f"  {machine.name}: {count} instructions SDOT or UDOT translated")
 
 
@@ -269,6 +268,24 @@ def prove_commands(ground: Ground, machine: Machine, log: Log) -> None:
         log.say(f"  edgecomp {command} --json: {len(one.stdout)} characters equal")
 
 
+def prove_doctor(machine: Machine, log: Log) -> None:
+    """Sees what `edgecomp doctor` says of an ARM core: its times are those of QEMU."""
+    log.say(f"\nedgecomp doctor on {machine.name}:")
+    run = machine.run(["-m", "edgecomp", "doctor", "--json"])
+    log.equal("edgecomp doctor: exit code", 0, run.returncode)
+    found = json.loads(run.stdout)
+    log.equal("edgecomp doctor: golden vectors", True, found["golden"])
+    log.equal("edgecomp doctor: dot products", _has_dots(machine), found["dot_product"])
+    log.equal("edgecomp doctor: precisions", {"int8", "fp32"}, set(found["milliseconds"]))
+    log.say(f"  {found['cpu']}: {', '.join(found['instructions'])}")
+    log.say(f"  golden vectors of {', '.join(found['models'])} equal")
+
+
+def _has_dots(machine: Machine) -> bool:
+    """Whether the core has instructions for dot products."""
+    return "asimddp" in CORES[machine.core][0].split()
+
+
 def _words(machine: dict[str, Any]) -> str:
     """What a machine is, for the log."""
     names = ("python", "numpy", "onnxruntime", "pillow", "zlib", "liblzma", "edgecomp")
@@ -294,6 +311,8 @@ def prove(options: Options, log: Log) -> None:
         steps += [partial(c_programs.prove, options.work, core) for core in options.cores]
         steps.append(partial(c_programs.prove, options.work, None))
     steps.append(partial(prove_commands, ground, last_arm))
+    last_of_cores = {m.core: m for m in ground.others if not m.is_here}
+    steps += [partial(prove_doctor, machine) for machine in last_of_cores.values()]
     steps += [partial(prove_machine, ground, wanted, machine) for machine in ground.others]
     side_by_side(steps, log)
     log.say(f"\nall {log.count} comparisons equal")
