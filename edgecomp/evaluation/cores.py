@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -28,7 +29,7 @@ def confined(cores: int | None) -> Iterator[int]:
         How many cores the block has.
     """
     count = min(cores or usable_cpus(), usable_cpus())
-    if hasattr(os, "sched_getaffinity") and hasattr(os, "sched_setaffinity"):
+    if sys.platform == "linux":
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, sorted(before)[:count])
         try:
