@@ -11,13 +11,17 @@ from setuptools.command.build_ext import build_ext
 LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
+# Microsoft's compiler optimises of its own accord, and has another default language than C11.
+FLAGS = {"msvc": ["/std:c11"]}
+OTHERS = ["-O3"]
+
+
 class BuildExt(build_ext):
-    """Optimises as the code was measured, on the compilers that know the flag."""
+    """Optimises as the code was measured, with the flags that the compiler knows."""
 
     def build_extensions(self) -> None:
-        if self.compiler.compiler_type != "msvc":
-            for extension in self.extensions:
-                extension.extra_compile_args += ["-O3"]
+        for extension in self.extensions:
+            extension.extra_compile_args += FLAGS.get(self.compiler.compiler_type, OTHERS)
         super().build_extensions()
 
 
