@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgecomp.constants import CODESTREAM_SUFFIX
 from edgecomp.errors import CorruptDataError
+from edgecomp.windows_names import windows_name
 
 if TYPE_CHECKING:
     from edgecomp.archive import Member
@@ -30,6 +31,7 @@ _DEVICES: Final = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
     + [port + digit for port in ("COM", "LPT") for digit in "0123456789¹²³"]
 )
+_ON_WINDOWS: Final = os.name == "nt"
 _NUMBERED: Final = re.compile(r"(.+)\.(?:[2-9]|[1-9][0-9]+)", re.DOTALL)
 
 
@@ -213,17 +215,23 @@ def restored_names(members: Sequence[Member], format_suffix: str) -> dict[Member
     their own: first those that had it already, then the others in order; where a name is not
     free, ``a.jpg`` comes back as ``a.jpg.png``, then as ``a.jpg.2.png`` and so on.
 
+    On Windows whatever it cannot hold gets another name, after all that keep theirs: ``12:30.txt``
+    becomes ``12_30.txt``, or ``12_30.2.txt`` where that is not free.
+
     Args:
         members: all members of the archive, in its order; those without a source are left out.
         format_suffix: suffix of the restored pictures (".png").
     """
     names: dict[Member, str] = {}
     pictures: list[tuple[Member, str]] = []
+    others: list[Member] = []
     taken = Taken()
     for member in members:
         if member.source is None:
             continue
-        if member.kind == "picture":
+        if is_renamed(member.source):
+            others.append(member)
+        elif member.kind == "picture":
             pictures.append((member, member.source))
             folder = posixpath.dirname(member.source)
             if folder:
@@ -236,7 +244,49 @@ def restored_names(members: Sequence[Member], format_suffix: str) -> dict[Member
     for member, source in pictures:
         first = (_fitting(split_suffix(source)[0], format_suffix), _fitting(source, format_suffix))
         names[member] = numbered.take(first, source, format_suffix)
+    folders: dict[str, str] = {"": ""}
+    for member in others:
+        assert member.source is not None
+        above, _, base = member.source.rpartition("/")
+        source = _joined(_restored_folder(above, folders, numbered), windows_name(base))
+        stem, suffix = split_suffix(source)
+        if member.kind == "picture":
+            first = (_fitting(stem, format_suffix), _fitting(source, format_suffix))
+            names[member] = numbered.take(first, source, format_suffix)
+        elif member.kind == "folder":
+            names[member] = _restored_folder(member.source, folders, numbered)
+        else:
+            names[member] = numbered.take((source,), stem, suffix)
     return names
+
+
+def is_renamed(source: str) -> bool:
+    """Whether something of that path has to get another name where it is restored."""
+    return _ON_WINDOWS and any(windows_name(name) != name for name in source.split("/"))
+
+
+def _restored_folder(path: str, known: dict[str, str], numbered: Numbered) -> str:
+    """Where a folder comes back on Windows: never in one that another name stands for.
+
+    Args:
+        path: in the archive.
+        known: what this has said of other folders; those above this one are added, and itself.
+        numbered: gives the names that are free.
+    """
+    here = there = ""
+    for name in path.split("/") if path else ():
+        here, parent = _joined(here, name), there
+        if here not in known:
+            fits = _joined(parent, windows_name(name))
+            if windows_name(name) != name:
+                fits = numbered.take((fits,), fits, "")
+            known[here] = fits
+        there = known[here]
+    return there
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 class Numbered:

@@ -30,7 +30,8 @@ static int open_new(const char *name)
     return descriptor;
 }
 
-/* One at a time has the lock, writing or reading; bytes are free for all; closing ends it. */
+/* One at a time has the lock, writing or reading; closing ends it. Bytes are free for all, which Windows alone can
+ * show: Wine lets others read bytes that are locked. */
 static void test_locks(void)
 {
     const int writer = open_new("locked");
