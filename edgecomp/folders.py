@@ -24,7 +24,7 @@ from edgecomp.windows_names import long_path, windows_name
 if sys.platform != "win32":
     import fcntl
 
-_WINDOWS: Final = os.name == "nt"
+_WINDOWS: Final = sys.platform == "win32"
 
 
 def _flags(*names: str) -> int:

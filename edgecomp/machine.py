@@ -36,7 +36,7 @@ def usable_cpus() -> int:
         counts.append(len(os.sched_getaffinity(0)))
     if hasattr(os, "process_cpu_count"):
         counts.append(os.process_cpu_count() or counts[0])
-    return max(1, min(*counts, *_cpu_quotas(_PROCESS)))
+    return max(1, min([*counts, *_cpu_quotas(_PROCESS)]))
 
 
 def usable_memory() -> int:

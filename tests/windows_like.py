@@ -5,26 +5,16 @@ That is how Windows is. The package's own code for it runs for real, on this sys
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from open_files import open_files
 
 from edgecomp import folders
 
 _SHARING_VIOLATION = 32
-
-
-def open_files() -> set[tuple[int, int]]:
-    """(device, inode) of every file that this process has open."""
-    found = set()
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # that of the listing itself
-            status = os.stat(f"/proc/self/fd/{descriptor}")
-            found.add((status.st_dev, status.st_ino))
-    return found
 
 
 class InUseError(PermissionError):

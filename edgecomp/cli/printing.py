@@ -248,13 +248,13 @@ def _give_up(stream: TextIO, problem: OSError) -> None:
         raise OutputError(problem.strerror or str(problem), path="standard output") from problem
 
 
-def is_reader_gone(problem: BaseException, system: str = os.name) -> bool:
+def is_reader_gone(problem: BaseException, system: str = sys.platform) -> bool:
     """Whether an error means that nobody reads any more what is written to a pipe."""
     if isinstance(problem, BrokenPipeError):
         return True
     # Python on Windows says this of a pipe that is closed at its other end.
     said = problem.errno if isinstance(problem, OSError) else None
-    return system == "nt" and said == errno.EINVAL
+    return system == "win32" and said == errno.EINVAL
 
 
 def abandon(stream: TextIO) -> None:
