@@ -6,6 +6,7 @@ in Unicode's composed form.
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import re
@@ -232,6 +233,9 @@ def restored_names(members: Sequence[Member], format_suffix: str) -> dict[Member
             continue
         if is_renamed(member.source):
             others.append(member)
+            folder = _kept_folder(member.source)
+            if folder:
+                taken.add(folder)
         elif member.kind == "picture":
             pictures.append((member, member.source))
             folder = posixpath.dirname(member.source)
@@ -245,19 +249,7 @@ def restored_names(members: Sequence[Member], format_suffix: str) -> dict[Member
     for member, source in pictures:
         first = (_fitting(split_suffix(source)[0], format_suffix), _fitting(source, format_suffix))
         names[member] = numbered.take(first, source, format_suffix)
-    folders: dict[str, str] = {"": ""}
-    for member in others:
-        assert member.source is not None
-        above, _, base = member.source.rpartition("/")
-        source = _joined(_restored_folder(above, folders, numbered), windows_name(base))
-        stem, suffix = split_suffix(source)
-        if member.kind == "picture":
-            first = (_fitting(stem, format_suffix), _fitting(source, format_suffix))
-            names[member] = numbered.take(first, source, format_suffix)
-        elif member.kind == "folder":
-            names[member] = _restored_folder(member.source, folders, numbered)
-        else:
-            names[member] = numbered.take((source,), stem, suffix)
+    names.update(_names_on_windows(others, numbered, taken, format_suffix))
     return names
 
 
@@ -266,24 +258,64 @@ def is_renamed(source: str) -> bool:
     return _ON_WINDOWS and any(windows_name(name) != name for name in source.split("/"))
 
 
-def _restored_folder(path: str, known: dict[str, str], numbered: Numbered) -> str:
-    """Where a folder comes back on Windows: never in one that another name stands for.
+def _kept_folder(path: str) -> str:
+    """Of the folders above something that is renamed, those that keep their names."""
+    names = path.split("/")[:-1]
+    kept = itertools.takewhile(lambda name: windows_name(name) == name, names)
+    return "/".join(kept)
+
+
+def _names_on_windows(
+    members: Sequence[Member], numbered: Numbered, taken: Taken, format_suffix: str
+) -> dict[Member, str]:
+    """Where members come back that are renamed, or are in folders that are.
+
+    A folder that is renamed never becomes one with another. So names are given from the top down,
+    and in each folder first to those who keep theirs.
 
     Args:
-        path: in the archive.
-        known: what this has said of other folders; those above this one are added, and itself.
-        numbered: gives the names that are free.
+        members: in the order of the archive.
+        numbered: gives names that are free; it draws on ``taken``.
     """
-    here = there = ""
-    for name in path.split("/") if path else ():
-        here, parent = _joined(here, name), there
-        if here not in known:
-            fits = _joined(parent, windows_name(name))
-            if windows_name(name) != name:
-                fits = numbered.take((fits,), fits, "")
-            known[here] = fits
-        there = known[here]
-    return there
+    things: dict[tuple[str, Member | None], tuple[int, bool, int]] = {}
+    for member in members:
+        assert member.source is not None
+        folders = _folders_above(member.source)
+        if member.kind == "folder":
+            folders.append(member.source)
+        else:
+            things[member.source, member] = _turn(
+                member.source, 2 if member.kind == "picture" else 1
+            )
+        things.update({(folder, None): _turn(folder, 0) for folder in folders})
+    names: dict[Member, str] = {}
+    places = {"": ""}
+    for path, thing in sorted(things, key=lambda key: things[key]):
+        above, _, base = path.rpartition("/")
+        place = _joined(places[above], windows_name(base))
+        stem, suffix = split_suffix(place)
+        if thing is None:
+            kept = windows_name(base) == base
+            places[path] = place if kept else numbered.take((place,), place, "")
+            taken.add(places[path])
+        elif thing.kind == "picture":
+            first = (_fitting(stem, format_suffix), _fitting(place, format_suffix))
+            names[thing] = numbered.take(first, place, format_suffix)
+        else:
+            names[thing] = numbered.take((place,), stem, suffix)
+    names.update({m: places[m.source] for m in members if m.kind == "folder" and m.source})
+    return names
+
+
+def _turn(path: str, kind: int) -> tuple[int, bool, int]:
+    """When a path is given its name: by its depth, whether it is renamed, and a number."""
+    base = path.rpartition("/")[2]
+    return path.count("/"), windows_name(base) != base, kind
+
+
+def _folders_above(path: str) -> list[str]:
+    """The folders above a path, from the top."""
+    return [path[:at] for at, char in enumerate(path) if char == "/"]
 
 
 def _joined(folder: str, name: str) -> str:

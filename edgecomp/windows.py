@@ -33,8 +33,8 @@ class _MemoryStatus(ctypes.Structure):
     """MEMORYSTATUSEX."""
 
     _fields_ = (
-        ("length", wintypes.DWORD),
-        ("load", wintypes.DWORD),
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
         ("physical", ctypes.c_uint64),
         ("others", ctypes.c_uint64 * 6),
     )
