@@ -6,6 +6,7 @@ That is how Windows is. The package's own code for it runs for real, on this sys
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,8 @@ def _refusing(call: Callable[..., None]) -> Callable[..., None]:
 
 def act_like_windows(patches: pytest.MonkeyPatch) -> None:
     """From now on this system is one, until the patches are undone."""
+    if sys.platform == "win32":
+        return
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("what is open cannot be told here")
     patches.setattr(folders, "_KIND", folders.PathFolder)
