@@ -59,11 +59,12 @@ def kernel32(monkeypatch: pytest.MonkeyPatch) -> Kernel32:
 
 @pytest.fixture
 def windows(kernel32: Kernel32, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    sys.modules.pop("edgecomp.windows", None)
     with monkeypatch.context() as patches:
         patches.setattr(sys, "platform", "win32")
         module = importlib.import_module("edgecomp.windows")
     yield module
-    sys.modules.pop("edgecomp.windows", None)
+    del sys.modules["edgecomp.windows"]
     delattr(sys.modules["edgecomp"], "windows")
 
 

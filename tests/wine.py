@@ -78,7 +78,9 @@ class Windows:
 def windows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
     """Windows, or a word why there is none here."""
     if COMPILER is None or WINE is None:
-        pytest.skip("no compiler for Windows or no Wine (apt-get install gcc-mingw-w64 wine64)")
+        pytest.skip(
+            "no compiler for Windows or no Wine (apt-get install gcc-mingw-w64-x86-64 wine64)"
+        )
     machine = Windows(tmp_path_factory.mktemp("windows"))
     yield machine
     machine.close()
