@@ -1,19 +1,27 @@
-"""edgecomp/windows.py as far as it can be had without Windows: that it calls what it means to.
+"""edgecomp/windows.py: on Windows that it does what it says, elsewhere that it calls what is meant.
 
-Whether Windows then does what is taken for granted is in tests/windows/windows_calls.c.
+What Windows does when it is called so is in tests/windows/windows_calls.c too.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib
+import os
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgecomp import windows as real
+from edgecomp.folders import close
+
+ON_WINDOWS = sys.platform == "win32"
+on_windows = pytest.mark.skipif(not ON_WINDOWS, reason="needs Windows")
 HANDLE = 0x1234
 _LOCK_VIOLATION, _INVALID_PARAMETER, _ACCESS_DENIED, _NOT_SUPPORTED = 33, 87, 5, 50
 
@@ -48,6 +56,8 @@ class Kernel32:
 
 @pytest.fixture
 def kernel32(monkeypatch: pytest.MonkeyPatch) -> Kernel32:
+    if ON_WINDOWS:
+        pytest.skip("here is the real library")
     library = Kernel32()
     msvcrt = types.ModuleType("msvcrt")
     msvcrt.__dict__["get_osfhandle"] = lambda descriptor: HANDLE + descriptor
@@ -101,3 +111,37 @@ def test_memory(windows: Any, kernel32: Kernel32) -> None:
     assert windows.physical_memory() == 0
     kernel32.GlobalMemoryStatusEx.gives = 0
     assert windows.physical_memory() is None
+
+
+# On Windows.
+
+
+@on_windows
+def test_locks_keep_others_from_locking_and_from_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"a")
+    first, second = (os.open(path, flags) for flags in (os.O_RDWR, os.O_RDONLY))
+    try:
+        assert real.lock(first)
+        assert not real.lock(second)
+        assert os.read(second, 2) == path.read_bytes() == b"a"
+        os.write(first, b"b")
+        close(first)
+        assert real.lock(second)
+    finally:
+        close(second)
+
+
+@on_windows
+def test_processes_that_run_and_have_ended() -> None:
+    assert real.is_running(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert real.is_running(process.pid)
+        process.communicate(b"\n")
+        assert not real.is_running(process.pid)
+    assert not real.is_running(0xFFFFFFF0)
+
+
+@on_windows
+def test_memory_that_there_is() -> None:
+    assert (real.physical_memory() or 0) > 1 << 28
