@@ -19,13 +19,17 @@ if sys.maxsize < 2**32:
     )
 
 
+# Microsoft's compiler optimises of its own accord, and has another default language than C11.
+FLAGS = {"msvc": ["/std:c11"]}
+OTHERS = ["-O3"]
+
+
 class BuildExt(build_ext):
-    """Optimises as the code was measured, on the compilers that know the flag."""
+    """Optimises as the code was measured, with the flags that the compiler knows."""
 
     def build_extensions(self) -> None:
-        if self.compiler.compiler_type != "msvc":
-            for extension in self.extensions:
-                extension.extra_compile_args += ["-O3"]
+        for extension in self.extensions:
+            extension.extra_compile_args += FLAGS.get(self.compiler.compiler_type, OTHERS)
         super().build_extensions()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 from typing import BinaryIO, Final
 
@@ -30,10 +32,7 @@ class ByteSource:
         self._file = file
         self.shown = shown
         self._lock = threading.Lock()
-        try:
-            self._descriptor: int | None = file.fileno()
-        except OSError:  # io.UnsupportedOperation: a file in memory
-            self._descriptor = None
+        self._descriptor = _descriptor_of(file)
         try:
             self.size = file.seek(0, os.SEEK_END)
         except OSError as error:
@@ -50,7 +49,7 @@ class ByteSource:
             return b""
         while count > 0:
             try:
-                if self._descriptor is not None:
+                if sys.platform != "win32" and self._descriptor is not None:
                     part = os.pread(self._descriptor, min(count, _MOST_AT_ONCE), offset)
                 else:
                     with self._lock:
@@ -67,3 +66,12 @@ class ByteSource:
 
     def _unreadable(self, error: OSError) -> SourceError:
         return SourceError(f"cannot be read: {error.strerror or error}", path=self.shown)
+
+
+def _descriptor_of(file: BinaryIO) -> int | None:
+    """What can be read at any offset without moving the file's position; None if there is no such
+    thing: for a file in memory, and on Windows."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):  # io.UnsupportedOperation
+            return file.fileno()
+    return None

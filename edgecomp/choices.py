@@ -113,15 +113,16 @@ def _cache_folder() -> Path | None:
     """Where the system wants such files, or the user."""
     if sys.platform == "win32":
         return _absolute("LOCALAPPDATA")
-    # Relative ones are to be ignored, says the standard.
-    named = _absolute("XDG_CACHE_HOME")
-    if named is not None:
-        return named
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return None
-    return home.joinpath("Library", "Caches") if sys.platform == "darwin" else home / ".cache"
+    else:
+        # Relative ones are to be ignored, says the standard.
+        named = _absolute("XDG_CACHE_HOME")
+        if named is not None:
+            return named
+        try:
+            home = Path.home()
+        except RuntimeError:
+            return None
+        return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
 
 
 def _absolute(variable: str) -> Path | None:

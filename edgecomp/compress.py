@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from edgecomp.earlier_runs import (
 from edgecomp.errors import CorruptDataError, FormatError, SourceError, UsageError
 from edgecomp.fleet import check_options, open_fleet, settled_precision
 from edgecomp.machine import usable_memory
-from edgecomp.names import Note, printable, split_suffix
+from edgecomp.names import Note, printable
 from edgecomp.output import OutputFile, already_there, check_output, reason_of
 from edgecomp.pictures import is_picture_name
 from edgecomp.pipeline import Budget, Progress, Silent, in_order
@@ -204,6 +204,8 @@ def compress_folder(
                 _check_same(out, target)
             if verify:
                 _verify(out, target, model, workers)
+            if old is not None:
+                old.close()  # Windows replaces nothing that is open
         if earlier is not None:
             earlier.remove()
     picture_bits = 8 * (bytes_out - writer.other_bytes)
@@ -396,13 +398,15 @@ def default_archive(names: Sequence[str]) -> Path:
     """
     if len(names) != 1:
         raise UsageError("several sources: say what the archive is to be called")
-    path = names[0].rstrip(os.sep)
+    path = names[0].rstrip(os.sep + (os.altsep or ""))
     if os.path.basename(path) in ("", ".", ".."):
         # "." and "..": beside the folder that they stand for.
-        path = os.path.relpath(os.path.realpath(names[0]))
+        path = os.path.realpath(names[0])
+        with suppress(ValueError):  # on another drive of Windows
+            path = os.path.relpath(path)
         if os.path.basename(path) in ("", ".", ".."):
             path = os.path.realpath(names[0])
     if not os.path.basename(path):
         raise UsageError(f"{names[0]} has no name: say what the archive is to be called")
-    name = path if os.path.isdir(path) else split_suffix(path)[0]
+    name = path if os.path.isdir(path) else os.path.splitext(path)[0]
     return Path(name + ARCHIVE_SUFFIX)

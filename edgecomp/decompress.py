@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -27,7 +27,7 @@ from edgecomp.errors import (
     UsageError,
 )
 from edgecomp.machine import usable_memory
-from edgecomp.names import Note, printable, restored_names
+from edgecomp.names import Note, is_renamed, printable, restored_names
 from edgecomp.output_folder import OutputFolder, twins_of
 from edgecomp.pipeline import Budget, Progress, Silent, in_order
 from edgecomp.restorer import Restored, Restorer
@@ -53,6 +53,7 @@ class _Tally:
     bytes_out: int = 0
     pixels: int = 0
     unchanged: int = 0
+    moved: list[Member] = field(default_factory=list)
     damaged: list[Note] = field(default_factory=list)
     skipped: list[Note] = field(default_factory=list)
     model_error: ModelError | None = None
@@ -70,6 +71,14 @@ class _Tally:
             self.bytes_out += restored.size
             self.pixels += restored.pixels
             self.unchanged += restored.there
+        if restored.is_there and member.source is not None and is_renamed(member.source):
+            self.moved.append(member)
+
+    def renamed(self, names: dict[Member, str]) -> Iterator[Note]:
+        """What came back under another name than it had, for want of such names here."""
+        for member in self.moved:
+            what = f"is restored as {printable(names[member])}; this system has no such names"
+            yield Note(member.shown, what)
 
 
 def open_archive(
@@ -211,6 +220,7 @@ def decompress_folder(
             damaged=tuple(tally.damaged),
             skipped=tuple(tally.skipped),
             unchanged=tally.unchanged,
+            renamed=tuple(tally.renamed(names)),
             model_missing=tally.model_error is not None,
         )
 
@@ -222,7 +232,9 @@ def _is_chosen(member: Member, restored: str | None, only: Sequence[str]) -> boo
     candidates = {part for name in names for part in (name, name.rpartition("/")[2])}
     candidates.update(name[:at] for name in names for at, char in enumerate(name) if char == "/")
     return any(
-        fnmatchcase(candidate, pattern.rstrip("/")) for pattern in only for candidate in candidates
+        fnmatchcase(candidate, pattern.replace(os.sep, "/").rstrip("/"))
+        for pattern in only
+        for candidate in candidates
     )
 
 

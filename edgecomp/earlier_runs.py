@@ -15,9 +15,10 @@ from edgecomp._version import VERSION
 from edgecomp.archive import ArchiveReader, Member
 from edgecomp.codec import Codec
 from edgecomp.errors import EdgecompError, OutputError
+from edgecomp.folders import Folder, open_folder
 from edgecomp.names import printable
-from edgecomp.output import FOLDER_FLAGS, cannot_write
-from edgecomp.partial_files import Leftover, close, held, leftovers
+from edgecomp.output import cannot_write
+from edgecomp.partial_files import Held, Leftover, held, leftovers
 from edgecomp.prepare import Job, is_current
 
 
@@ -51,9 +52,11 @@ def begun_precision(target: Path, codec: Codec, max_pixels: int | None) -> str |
     if folder is None:
         return None
     try:
-        begun = {leftover.settings for leftover in leftovers(os.listdir(folder), (target.name,))}
+        begun = {leftover.settings for leftover in leftovers(folder.names(), (target.name,))}
+    except OSError as error:
+        raise cannot_write(printable(str(target)), error) from error
     finally:
-        close(folder)
+        folder.close()
     if settings_of(codec, max_pixels) in begun:
         return None
     for precision in codec.model.precisions:
@@ -82,18 +85,19 @@ class EarlierRuns:
         self._settings = settings
         self._finished = finished
         self._readers: list[ArchiveReader] = []
-        self._used: list[str] = []
+        self._held: list[Held] = []
+        self._reading = ExitStack()
         self._stack = ExitStack()
 
     def __enter__(self) -> EarlierRuns:
         with self._stack as stack:
+            stack.callback(lambda: self._reading.close())
             folder = _open_folder(self._target)
             if folder is not None:
-                stack.callback(close, folder)
-                self._folder = folder
-                for leftover in leftovers(os.listdir(folder), (self._target.name,)):
+                stack.callback(folder.close)
+                for leftover in leftovers(folder.names(), (self._target.name,)):
                     if leftover.settings == self._settings:
-                        self._open(leftover, stack)
+                        self._open(leftover, folder, stack)
             if self._finished:
                 with contextlib.suppress(EdgecompError):
                     reader = ArchiveReader(self._target, max_members=None, max_expansion=None)
@@ -101,18 +105,18 @@ class EarlierRuns:
             self._stack = stack.pop_all()
         return self
 
-    def _open(self, leftover: Leftover, stack: ExitStack) -> None:
-        descriptor = stack.enter_context(held(leftover, self._folder))
-        if descriptor is None:
+    def _open(self, leftover: Leftover, folder: Folder, stack: ExitStack) -> None:
+        file = stack.enter_context(held(leftover, folder))
+        if file is None:
             shown = printable(str(self._target))
             what = f"process {leftover.process} is writing {shown} at this moment"
             raise OutputError(what, path=shown)
-        self._used.append(leftover.name)
-        file = stack.enter_context(open(os.dup(descriptor), "rb"))
+        self._held.append(file)
+        data = self._reading.enter_context(open(os.dup(file.descriptor), "rb"))
         with contextlib.suppress(EdgecompError):
             # Only what has the right checksum is taken over, so nothing else needs to be whole.
-            reader = ArchiveReader(file, max_members=None, max_expansion=None)
-            self._readers.append(stack.enter_context(reader))
+            reader = ArchiveReader(data, max_members=None, max_expansion=None)
+            self._readers.append(self._reading.enter_context(reader))
 
     def __exit__(
         self,
@@ -142,9 +146,9 @@ class EarlierRuns:
 
     def remove(self) -> None:
         """Remove what the earlier runs have left, now that it is not needed any more."""
-        for name in self._used:
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=self._folder)
+        self._reading.close()
+        for file in self._held:
+            file.remove()
 
 
 def _is_same(job: Job, member: Member, codec: Codec | None) -> bool:
@@ -165,21 +169,21 @@ def unfinished_beside(target: Path) -> tuple[str, ...]:
         return ()
     found = []
     try:
-        for leftover in leftovers(os.listdir(folder), (target.name,)):
+        for leftover in leftovers(folder.names(), (target.name,)):
             with held(leftover, folder) as file:
                 if file is not None:
                     found.append(printable(str(target.parent / leftover.name)))
     except OSError:
         pass
     finally:
-        close(folder)
+        folder.close()
     return tuple(found)
 
 
-def _open_folder(target: Path) -> int | None:
+def _open_folder(target: Path) -> Folder | None:
     """The folder of the target; None if it is not there, which writing will say."""
     try:
-        return os.open(target.parent, FOLDER_FLAGS)
+        return open_folder(target.parent)
     except FileNotFoundError:
         return None
     except OSError as error:

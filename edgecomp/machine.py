@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -35,7 +36,7 @@ def usable_cpus() -> int:
         counts.append(len(os.sched_getaffinity(0)))
     if hasattr(os, "process_cpu_count"):
         counts.append(os.process_cpu_count() or counts[0])
-    return max(1, min(*counts, *_cpu_quotas(_PROCESS)))
+    return max(1, min([*counts, *_cpu_quotas(_PROCESS)]))
 
 
 def usable_memory() -> int:
@@ -50,24 +51,32 @@ def usable_memory() -> int:
 
 
 def _physical_memory() -> Iterator[int]:
-    try:
-        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # none on this system, or not by that name
-        return
-    if size > 0:
-        yield size
+    if sys.platform == "win32":
+        from edgecomp import windows
+
+        memory = windows.physical_memory()
+        if memory is not None:
+            yield memory
+    else:
+        try:
+            size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):  # none on this system, or not by that name
+            return
+        if size > 0:
+            yield size
 
 
-def _resource_limits() -> Iterator[int]:
-    try:
+def _resource_limits() -> list[int]:
+    limits: list[int] = []
+    if sys.platform != "win32":
         import resource
-    except ImportError:  # not on Windows
-        return
-    for name in ("RLIMIT_AS", "RLIMIT_DATA"):
-        if hasattr(resource, name):
-            limit, _ = resource.getrlimit(getattr(resource, name))
-            if limit != resource.RLIM_INFINITY:
-                yield limit
+
+        for name in ("RLIMIT_AS", "RLIMIT_DATA"):
+            if hasattr(resource, name):
+                limit, _ = resource.getrlimit(getattr(resource, name))
+                if limit != resource.RLIM_INFINITY:
+                    limits.append(limit)
+    return limits
 
 
 def _cpu_quotas(process: Path) -> Iterator[int]:

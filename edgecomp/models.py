@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from edgecomp.constants import CODER_NAMES, CODERS_WITH_PARAMETERS, MODEL_ID_BYTES, QUALITIES
 from edgecomp.errors import ModelDamagedError, ModelNotFoundError
+from edgecomp.folders import open_file
 
 MANIFEST: Final = "model.json"
 SAVED_MODEL: Final = "saved_model"
@@ -256,7 +257,7 @@ def _read(path: Path, most: int) -> bytes:
     Raises:
         OSError: it cannot be read, is no file, or is longer than ``most``.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with open(open_file(path), "rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a file")

@@ -6,9 +6,11 @@ in Unicode's composed form.
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import re
+import sys
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgecomp.constants import CODESTREAM_SUFFIX
 from edgecomp.errors import CorruptDataError
+from edgecomp.windows_names import windows_name
 
 if TYPE_CHECKING:
     from edgecomp.archive import Member
@@ -30,6 +33,7 @@ _DEVICES: Final = frozenset(
     ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
     + [port + digit for port in ("COM", "LPT") for digit in "0123456789¹²³"]
 )
+_ON_WINDOWS: Final = sys.platform == "win32"
 _NUMBERED: Final = re.compile(r"(.+)\.(?:[2-9]|[1-9][0-9]+)", re.DOTALL)
 
 
@@ -213,17 +217,26 @@ def restored_names(members: Sequence[Member], format_suffix: str) -> dict[Member
     their own: first those that had it already, then the others in order; where a name is not
     free, ``a.jpg`` comes back as ``a.jpg.png``, then as ``a.jpg.2.png`` and so on.
 
+    On Windows whatever it cannot hold gets another name, after all that keep theirs: ``12:30.txt``
+    becomes ``12_30.txt``, or ``12_30.2.txt`` where that is not free.
+
     Args:
         members: all members of the archive, in its order; those without a source are left out.
         format_suffix: suffix of the restored pictures (".png").
     """
     names: dict[Member, str] = {}
     pictures: list[tuple[Member, str]] = []
+    others: list[Member] = []
     taken = Taken()
     for member in members:
         if member.source is None:
             continue
-        if member.kind == "picture":
+        if is_renamed(member.source):
+            others.append(member)
+            folder = _kept_folder(member.source)
+            if folder:
+                taken.add(folder)
+        elif member.kind == "picture":
             pictures.append((member, member.source))
             folder = posixpath.dirname(member.source)
             if folder:
@@ -236,7 +249,77 @@ def restored_names(members: Sequence[Member], format_suffix: str) -> dict[Member
     for member, source in pictures:
         first = (_fitting(split_suffix(source)[0], format_suffix), _fitting(source, format_suffix))
         names[member] = numbered.take(first, source, format_suffix)
+    names.update(_names_on_windows(others, numbered, taken, format_suffix))
     return names
+
+
+def is_renamed(source: str) -> bool:
+    """Whether something of that path has to get another name where it is restored."""
+    return _ON_WINDOWS and any(windows_name(name) != name for name in source.split("/"))
+
+
+def _kept_folder(path: str) -> str:
+    """Of the folders above something that is renamed, those that keep their names."""
+    names = path.split("/")[:-1]
+    kept = itertools.takewhile(lambda name: windows_name(name) == name, names)
+    return "/".join(kept)
+
+
+def _names_on_windows(
+    members: Sequence[Member], numbered: Numbered, taken: Taken, format_suffix: str
+) -> dict[Member, str]:
+    """Where members come back that are renamed, or are in folders that are.
+
+    A folder that is renamed never becomes one with another. So names are given from the top down,
+    and in each folder first to those who keep theirs.
+
+    Args:
+        members: in the order of the archive.
+        numbered: gives names that are free; it draws on ``taken``.
+    """
+    things: dict[tuple[str, Member | None], tuple[int, bool, int]] = {}
+    for member in members:
+        assert member.source is not None
+        folders = _folders_above(member.source)
+        if member.kind == "folder":
+            folders.append(member.source)
+        else:
+            things[member.source, member] = _turn(
+                member.source, 2 if member.kind == "picture" else 1
+            )
+        things.update({(folder, None): _turn(folder, 0) for folder in folders})
+    names: dict[Member, str] = {}
+    places = {"": ""}
+    for path, thing in sorted(things, key=lambda key: things[key]):
+        above, _, base = path.rpartition("/")
+        place = _joined(places[above], windows_name(base))
+        stem, suffix = split_suffix(place)
+        if thing is None:
+            kept = windows_name(base) == base
+            places[path] = place if kept else numbered.take((place,), place, "")
+            taken.add(places[path])
+        elif thing.kind == "picture":
+            first = (_fitting(stem, format_suffix), _fitting(place, format_suffix))
+            names[thing] = numbered.take(first, place, format_suffix)
+        else:
+            names[thing] = numbered.take((place,), stem, suffix)
+    names.update({m: places[m.source] for m in members if m.kind == "folder" and m.source})
+    return names
+
+
+def _turn(path: str, kind: int) -> tuple[int, bool, int]:
+    """When a path is given its name: by its depth, whether it is renamed, and a number."""
+    base = path.rpartition("/")[2]
+    return path.count("/"), windows_name(base) != base, kind
+
+
+def _folders_above(path: str) -> list[str]:
+    """The folders above a path, from the top."""
+    return [path[:at] for at, char in enumerate(path) if char == "/"]
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 class Numbered:

@@ -1,13 +1,12 @@
 """Writing files so that a name is either absent, as it was, or complete.
 
 Everything is written to ``NAME.partial-<pid>-<random>`` in the target's own folder, flushed,
-synced and renamed. Folders are opened once and files created relative to them.
+synced and renamed. Folders are opened once and files created in them (`folders`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import stat
@@ -17,18 +16,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from edgecomp.errors import OutputError, OutputExistsError
+from edgecomp.folders import Folder, close, lock, open_folder
 from edgecomp.names import printable
-from edgecomp.partial_files import close, lock, partial_name
+from edgecomp.partial_files import partial_name
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _BUFFER_BYTES: Final = 1 << 18
-FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# What link(2) says on file systems that have no hard links (FAT, some network file systems).
-_NO_LINKS: Final = frozenset(
-    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
-)
 
 
 def reason_of(error: OSError) -> str:
@@ -113,8 +108,8 @@ class OutputFile:
         force: replace what is there. Without it, a file that is there, or that appears in the
             meantime, is left alone.
         sync: also sync the folder after renaming (the file itself is always synced).
-        folder: descriptor of the folder to write in, for ``OutputFolder``; ``target`` is then
-            only shown, less its last component.
+        folder: the folder to write in, for ``OutputFolder``; ``target`` is then only shown, less
+            its last component.
         ours: (device, inode) of files that are not to be replaced, be ``force`` given or not.
         settings: what the content depends on besides the sources, in 8 hexadecimal digits, for a
             later run to know whether it can go on from what this one leaves if it is killed.
@@ -133,7 +128,7 @@ class OutputFile:
         *,
         force: bool = False,
         sync: bool = True,
-        folder: int | None = None,
+        folder: Folder | None = None,
         ours: Container[tuple[int, int]] = (),
         settings: str | None = None,
         keep: bool = False,
@@ -149,6 +144,7 @@ class OutputFile:
         self._keep = keep
         self._discarded = False
         self._descriptor: int | None = None
+        self._closed_as: os.stat_result | None = None
         self._mtime_ns: int | None = None
 
     def __enter__(self) -> OutputFile:
@@ -156,22 +152,22 @@ class OutputFile:
             raise OutputError(f"{self._shown} is no name for a file", path=self._shown)
         try:
             if self._given_folder is None:
-                self._folder = os.open(self._parent, FOLDER_FLAGS)
+                self._folder = open_folder(self._parent)
             else:
-                self._folder = os.dup(self._given_folder)
+                self._folder = self._given_folder.duplicate()
         except OSError as error:
             raise cannot_write(self._shown, error) from error
         try:
             self._check_target()
             self._open_partial()
         except BaseException:
-            close(self._folder)
+            self._folder.close()
             raise
         return self
 
     def _check_target(self) -> None:
         try:
-            found = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
+            found = self._folder.status(self._name)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -183,9 +179,8 @@ class OutputFile:
 
     def _open_partial(self) -> None:
         self._partial = partial_name(self._name, self._settings)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._descriptor = os.open(self._partial, flags, 0o666, dir_fd=self._folder)
+            self._descriptor = self._folder.create(self._partial)
             lock(self._descriptor)
             raw = _TargetFile(self._descriptor, self._shown)
             self.file = cast(BinaryIO, io.BufferedWriter(raw, _BUFFER_BYTES))
@@ -198,11 +193,21 @@ class OutputFile:
             raise
 
     def _drop_partial(self) -> None:
-        """Remove what was created, if it was, and close it, if it is known."""
+        """Remove what was created, if it was, and close it, if it is known.
+
+        While it has its name it is locked, so that nobody takes it for a leftover; but not where
+        the system removes nothing that is open.
+        """
+        if not self._folder.moves_open_files:
+            self._close()
         with contextlib.suppress(OSError):
-            os.unlink(self._partial, dir_fd=self._folder)
+            self._folder.remove(self._partial)
+        self._close()
+
+    def _close(self) -> None:
         if self._descriptor is not None:
-            close(self._descriptor)
+            descriptor, self._descriptor = self._descriptor, None
+            close(descriptor)
 
     def set_mtime(self, mtime_ns: int) -> None:
         """Give the finished file this modification time (nanoseconds since the epoch)."""
@@ -224,6 +229,8 @@ class OutputFile:
         return self._status().st_size
 
     def _status(self) -> os.stat_result:
+        if self._closed_as is not None:
+            return self._closed_as
         assert self._descriptor is not None
         try:
             return os.fstat(self._descriptor)
@@ -234,8 +241,7 @@ class OutputFile:
         """What was written so far, for reading; the caller closes it."""
         self.file.flush()
         try:
-            descriptor = os.open(self._partial, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folder)
-            return os.fdopen(descriptor, "rb")
+            return os.fdopen(self._folder.open(self._partial), "rb")
         except OSError as error:
             raise cannot_write(self._shown, error) from error
 
@@ -256,13 +262,10 @@ class OutputFile:
         finally:
             with contextlib.suppress(OutputError, OSError, ValueError):
                 self.file.close()
-            # While it has its name it is locked, so that nobody takes it for a leftover.
             if not named and not self._is_kept(error):
-                with contextlib.suppress(OSError):
-                    os.unlink(self._partial, dir_fd=self._folder)
-            for descriptor in (self._descriptor, self._folder):
-                assert descriptor is not None
-                close(descriptor)
+                self._drop_partial()
+            self._close()
+            self._folder.close()
 
     def _is_kept(self, error: BaseException | None) -> bool:
         """Whether what was written stays for a later run to go on from; the error then says so."""
@@ -276,43 +279,40 @@ class OutputFile:
 
     def _complete(self) -> None:
         self.file.flush()
-        assert self._descriptor is not None
         try:
-            if self._mtime_ns is not None:
-                # Some file systems cannot hold every time; the content matters more.
-                with contextlib.suppress(OSError, OverflowError):
-                    os.utime(self._descriptor, ns=(self._mtime_ns, self._mtime_ns))
-            os.fsync(self._descriptor)
+            if self._folder.moves_open_files:
+                self._set_time()
+                self._sync_file()
+            else:
+                self._sync_file()
+                self._closed_as = self._status()
+                self._close()
+                self._set_time()
             self._rename()
             if self._sync:
-                sync_folder(self._folder)
+                self._folder.sync()
         except OSError as error:
             raise cannot_write(self._shown, error) from error
 
+    def _sync_file(self) -> None:
+        assert self._descriptor is not None
+        os.fsync(self._descriptor)
+
+    def _set_time(self) -> None:
+        if self._mtime_ns is not None:
+            # Some file systems cannot hold every time; the content matters more.
+            with contextlib.suppress(OSError, OverflowError):
+                self._folder.set_file_time(self._partial, self._descriptor, self._mtime_ns)
+
     def _rename(self) -> None:
-        folder = self._folder
         if self._ours:
             self._check_target()
         if not self._force:
-            # A link fails where a rename would overwrite what appeared in the meantime.
+            # Replacing would overwrite what appeared in the meantime.
             try:
-                os.link(self._partial, self._name, src_dir_fd=folder, dst_dir_fd=folder)
+                if self._folder.name_new(self._partial, self._name):
+                    return
             except FileExistsError:
                 raise already_there(self._shown) from None
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                self._check_target()
-            else:
-                os.unlink(self._partial, dir_fd=folder)
-                return
-        os.replace(self._partial, self._name, src_dir_fd=folder, dst_dir_fd=folder)
-
-
-def sync_folder(descriptor: int) -> None:
-    """Sync a folder; file systems that cannot are left in peace."""
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
+            self._check_target()
+        self._folder.replace(self._partial, self._name)

@@ -1,7 +1,7 @@
 """The folder into which an archive is restored: nothing in it is reached through a link.
 
-Folders are opened one below the other and files created relative to them, so a symbolic link that
-appears below the output folder is never followed.
+Folders are opened one below the other and files created in them, so a symbolic link that appears
+below the output folder is never followed (`folders` says how far that goes on Windows).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgecomp.errors import OutputError
+from edgecomp.folders import Folder, open_folder
 from edgecomp.names import meeting_key, printable
-from edgecomp.output import FOLDER_FLAGS, OutputFile, cannot_write, sync_folder
-from edgecomp.partial_files import close, held, leftovers
+from edgecomp.output import OutputFile, cannot_write
+from edgecomp.partial_files import held, leftovers
 
 # File systems round the times of files: FAT to two seconds, others to one.
 _ROUNDING_NS: Final = 2_000_000_000
@@ -85,7 +86,7 @@ class OutputFolder:
         *folders, name = relative.split("/")
         path = self._root
         try:
-            folder = os.open(path, FOLDER_FLAGS)
+            folder = open_folder(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -96,14 +97,14 @@ class OutputFolder:
                 path = path / component
                 if _status_of(component, folder) is None:
                     return None
-                inner = os.open(component, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
-                close(folder)
+                inner = folder.enter(component)
+                folder.close()
                 folder = inner
             return _status_of(name, folder)
         except OSError as error:
             raise self._no_way(path, error) from error
         finally:
-            close(folder)
+            folder.close()
 
     def remove_unfinished(self, names: Iterable[str]) -> None:
         """Remove what runs that were killed have left of files that were to get these names."""
@@ -124,19 +125,19 @@ class OutputFolder:
         Raises:
             OutputError: they cannot be made.
         """
-        folder, _, _ = relative.rpartition("/")
-        descriptor = self._open(folder)
-        self._changed.add(folder)
+        above, _, _ = relative.rpartition("/")
+        folder = self._open(above)
+        self._changed.add(above)
         try:
             output = _OwningOutputFile(
                 self._root / relative,
                 force=self._force or replace,
                 sync=False,
-                folder=descriptor,
+                folder=folder,
                 written=self._written if relative in self._twins else None,
             )
         except BaseException:
-            close(descriptor)
+            folder.close()
             raise
         return output
 
@@ -146,13 +147,13 @@ class OutputFolder:
         Raises:
             OutputError: it cannot be made.
         """
-        descriptor = self._open(relative)
+        folder = self._open(relative)
         self._changed.add(relative)
         try:
             with contextlib.suppress(OSError, OverflowError):
-                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+                folder.set_time(mtime_ns)
         finally:
-            close(descriptor)
+            folder.close()
 
     def sync(self) -> None:
         """Sync the folders in which files have got their names, so that these are on disk.
@@ -163,32 +164,32 @@ class OutputFolder:
             OutputError: the system cannot.
         """
         for relative in sorted(self._changed):
-            descriptor = self._open(relative)
+            folder = self._open(relative)
             try:
-                sync_folder(descriptor)
+                folder.sync()
             except OSError as error:
                 raise cannot_write(printable(str(self._root / relative)), error) from error
             finally:
-                close(descriptor)
+                folder.close()
 
-    def _open(self, relative: str) -> int:
+    def _open(self, relative: str) -> Folder:
         path = self._root
         try:
             _make(path)
-            descriptor = os.open(path, FOLDER_FLAGS)
+            folder = open_folder(path)
             for component in relative.split("/") if relative else ():
                 path = path / component
-                parent = descriptor
+                parent = folder
                 try:
                     with contextlib.suppress(FileExistsError):
-                        os.mkdir(component, dir_fd=parent)
-                        sync_folder(parent)
-                    descriptor = os.open(component, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
+                        parent.make(component)
+                        parent.sync()
+                    folder = parent.enter(component)
                 finally:
-                    close(parent)
+                    parent.close()
         except OSError as error:
             raise self._no_way(path, error) from error
-        return descriptor
+        return folder
 
     @staticmethod
     def _no_way(path: Path, error: OSError) -> OutputError:
@@ -211,7 +212,7 @@ class _Written:
 
 
 class _OwningOutputFile(OutputFile):
-    """An OutputFile that closes the folder descriptor it was given.
+    """An OutputFile that closes the folder it was given.
 
     Args:
         written: files that it does not replace, and that it becomes one of; None if it may replace
@@ -237,21 +238,21 @@ class _OwningOutputFile(OutputFile):
         finally:
             # The base class has its own copy by now, or has failed.
             assert self._given_folder is not None
-            close(self._given_folder)
+            self._given_folder.close()
 
 
 def _remove_unfinished(folder: Path, targets: set[str]) -> None:
     try:
-        descriptor = os.open(folder, FOLDER_FLAGS | os.O_NOFOLLOW)
+        opened = open_folder(folder, follow=False)
     except OSError:
         return
     try:
-        for leftover in leftovers(os.listdir(descriptor), targets):
-            with held(leftover, descriptor) as file, contextlib.suppress(OSError):
+        for leftover in leftovers(opened.names(), targets):
+            with held(leftover, opened) as file:
                 if file is not None:
-                    os.unlink(leftover.name, dir_fd=descriptor)
+                    file.remove()
     finally:
-        close(descriptor)
+        opened.close()
 
 
 def twins_of(names: Iterable[str]) -> frozenset[str]:
@@ -265,10 +266,10 @@ def twins_of(names: Iterable[str]) -> frozenset[str]:
     return frozenset(twins)
 
 
-def _status_of(name: str, folder: int) -> os.stat_result | None:
+def _status_of(name: str, folder: Folder) -> os.stat_result | None:
     """What is there under a name in a folder, links not followed; None if there is nothing."""
     try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return folder.status(name)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -279,8 +280,8 @@ def _make(root: Path) -> None:
         return
     root.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError, PermissionError):  # a folder that may not be read
-        descriptor = os.open(root.parent, FOLDER_FLAGS)
+        folder = open_folder(root.parent)
         try:
-            sync_folder(descriptor)
+            folder.sync()
         finally:
-            close(descriptor)
+            folder.close()

@@ -2,27 +2,27 @@
 
 An output is written as ``NAME.partial-<pid>-<random>``, and renamed when it is complete. Where a
 later run may go on from it, the name ends in ``-<settings>``, a hash of what its content depends
-on besides the sources. The writer holds an exclusive lock (flock) on it, which ends with the
-process.
+on besides the sources. The writer holds an exclusive lock on it, which ends with the process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
+import sys
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from edgecomp.folders import Folder, close, lock
 
 _PARTIAL: Final = re.compile(r"\.partial-(\d+)-[0-9a-f]{8}(?:-([0-9a-f]{8}))?$", re.ASCII)
 _MAX_NAME_BYTES: Final = 255
 # So soon after creating a file its writer has locked it.
 _SETTLING_SECONDS: Final = 10.0
 _LONGEST_CHARACTER: Final = 4  # bytes in UTF-8
-_LOOK: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,44 +80,52 @@ def leftovers(names: Iterable[str], targets: Collection[str]) -> list[Leftover]:
     return sorted(found, key=lambda leftover: leftover.name)
 
 
-def lock(descriptor: int) -> bool:
-    """Lock a file for this process; whether no other process has locked it.
+class Held:
+    """A leftover, locked and open for reading.
 
-    File systems that have no locks are taken at their word that nobody else has one.
+    Attributes:
+        descriptor: of the file, until it is removed.
     """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
 
+    def __init__(self, leftover: Leftover, folder: Folder, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._leftover = leftover
+        self._folder = folder
+        self._is_open = True
 
-def close(descriptor: int) -> None:
-    """Close what was only read, or has been synced: failing would have no meaning."""
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
+    def remove(self) -> None:
+        """Remove the file, if the system lets us. Nobody else may have it open on Windows."""
+        if not self._folder.moves_open_files:
+            self.close()
+        with contextlib.suppress(OSError):
+            self._folder.remove(self._leftover.name)
+
+    def close(self) -> None:
+        """Close it, which ends the lock."""
+        if self._is_open:
+            self._is_open = False
+            close(self.descriptor)
 
 
 @contextlib.contextmanager
-def held(leftover: Leftover, folder: int) -> Iterator[int | None]:
-    """A leftover in a folder (its descriptor), locked and open for reading within the block.
+def held(leftover: Leftover, folder: Folder) -> Iterator[Held | None]:
+    """A leftover in a folder, locked and open for reading within the block.
 
     None if a process is still writing it, or it has gone.
     """
     try:
-        descriptor = os.open(leftover.name, _LOOK, dir_fd=folder)
+        descriptor = folder.open(leftover.name)
     except OSError:
         yield None
         return
+    file = Held(leftover, folder, descriptor)
     try:
-        yield descriptor if lock(descriptor) and _is_left(descriptor, leftover, folder) else None
+        yield file if lock(descriptor) and _is_left(descriptor, leftover, folder) else None
     finally:
-        close(descriptor)
+        file.close()
 
 
-def _is_left(descriptor: int, leftover: Leftover, folder: int) -> bool:
+def _is_left(descriptor: int, leftover: Leftover, folder: Folder) -> bool:
     """Whether a file that nobody has locked is a leftover.
 
     Its writer may have given it its name or removed it in this moment; or it may have just created
@@ -125,7 +133,7 @@ def _is_left(descriptor: int, leftover: Leftover, folder: int) -> bool:
     """
     found = os.fstat(descriptor)
     try:
-        named = os.stat(leftover.name, dir_fd=folder, follow_symlinks=False)
+        named = folder.status(leftover.name)
     except OSError:
         return False
     is_new = not found.st_size and time.time() - found.st_mtime < _SETTLING_SECONDS
@@ -134,13 +142,18 @@ def _is_left(descriptor: int, leftover: Leftover, folder: int) -> bool:
 
 def _is_running(process: int) -> bool:
     """Whether there is a process of that number, on this machine."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass  # another user's
-    return True
+    if sys.platform == "win32":
+        from edgecomp import windows
+
+        return windows.is_running(process)
+    else:
+        try:
+            os.kill(process, 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+        except OSError:
+            pass  # another user's
+        return True
 
 
 def _stem(target: str, ending: str) -> str:

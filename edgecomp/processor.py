@@ -76,11 +76,12 @@ def _board() -> str:
 def _processor() -> list[str]:
     if sys.platform == "win32":
         return [_windows_name()]
-    if sys.platform == "darwin":
+    elif sys.platform == "darwin":
         return [_mac_name()]
-    fields = _fields(_text(_CPUINFO))
-    named = fields.get("model name") or fields.get("Model")
-    return [*(named or [])[:1], *_arm_cores(fields)]
+    else:
+        fields = _fields(_text(_CPUINFO))
+        named = fields.get("model name") or fields.get("Model")
+        return [*(named or [])[:1], *_arm_cores(fields)]
 
 
 def _fields(text: str) -> dict[str, list[str]]:

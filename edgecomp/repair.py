@@ -93,6 +93,7 @@ def repair(
         for member in _in_order(reader.members):
             copier.copy(member)
         bytes_out = copier.writer.finish()
+        reader.close()  # Windows replaces nothing that is open
     return RepairSummary(
         archive=reader.shown,
         output=printable(str(target)),

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edgecomp.errors import SourceError, UsageError
+from edgecomp.folders import leads_elsewhere
 from edgecomp.names import Note, printable, unsafe_reason
 from edgecomp.output import reason_of
 from edgecomp.partial_files import is_partial_name
 
 _SPECIAL: Final = (
-    (stat.S_ISLNK, "a symbolic link"),
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISBLK, "a device"),
@@ -69,10 +69,8 @@ class _Filter:
 
 def _matches(source: str, patterns: Sequence[str]) -> bool:
     base = source.rpartition("/")[2]
-    return any(
-        fnmatchcase(source, pattern.rstrip("/")) or fnmatchcase(base, pattern.rstrip("/"))
-        for pattern in patterns
-    )
+    globs = [pattern.replace(os.sep, "/").rstrip("/") for pattern in patterns]
+    return any(fnmatchcase(source, glob) or fnmatchcase(base, glob) for glob in globs)
 
 
 @dataclass
@@ -114,11 +112,11 @@ class _Walk:
                 self.skip(item.path, reason)
                 continue
             try:
-                status = item.stat(follow_symlinks=False)
+                status = _status_of(item)
             except OSError as error:
                 self.skip(item.path, f"cannot be read: {reason_of(error)}")
                 continue
-            if stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode) and not leads_elsewhere(status):
                 yield item.path, name
             else:
                 self.file(item.path, name, status, below=item.path[root:].lstrip(os.sep))
@@ -126,6 +124,9 @@ class _Walk:
     def file(self, path: str, source: str, status: os.stat_result, *, below: str = "") -> None:
         """Take a file, if it is one and was chosen."""
         if not self.chosen.includes(source) or self._is_ours(path, status):
+            return
+        if leads_elsewhere(status):
+            self.skip(path, "a symbolic link")
             return
         if not stat.S_ISREG(status.st_mode):
             what = next((what for test, what in _SPECIAL if test(status.st_mode)), "no file")
@@ -138,7 +139,7 @@ class _Walk:
         return (
             is_partial_name(path)
             or (status.st_dev, status.st_ino) in self.chosen.avoid
-            or os.path.abspath(path) in self.chosen.avoid
+            or _place(path) in self.chosen.avoid
         )
 
 
@@ -200,7 +201,7 @@ def _check_readable(folder: str) -> None:
 def _identities(output: Path | None) -> frozenset[tuple[int, int] | str]:
     if output is None:
         return frozenset()
-    identities: set[tuple[int, int] | str] = {os.path.abspath(output)}
+    identities: set[tuple[int, int] | str] = {_place(output)}
     try:
         status = os.stat(output)
     except OSError:
@@ -210,9 +211,21 @@ def _identities(output: Path | None) -> frozenset[tuple[int, int] | str]:
     return frozenset(identities)
 
 
+def _status_of(item: os.DirEntry[str]) -> os.stat_result:
+    """What is there, links not followed. (What a folder of Windows says of the files in it lacks
+    their numbers, and may be old.)"""
+    status = item.stat(follow_symlinks=False)
+    return status if status.st_ino else os.stat(item.path, follow_symlinks=False)
+
+
+def _place(path: str | Path) -> str:
+    """Equal for paths that the system takes for one, as far as their spelling tells."""
+    return os.path.normcase(os.path.abspath(path))
+
+
 def _base_name(source: str) -> str:
     """The last component, also of ``.``, ``dir/`` and ``dir/..``."""
-    name = os.path.basename(source.rstrip(os.sep))
+    name = os.path.basename(source.rstrip(os.sep + (os.altsep or "")))
     if name in ("", ".", ".."):
         name = os.path.basename(os.path.realpath(source))
     return name

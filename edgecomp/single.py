@@ -197,7 +197,7 @@ def decompress_picture(
             raise
         if isinstance(target, Path) and salvage:
             if restored.is_partial:
-                target = Path(partial_name(str(target)))
+                target = target.with_name(partial_name(target.name))
                 shown = printable(str(target))
             check_output(target, replace=force)
         mtime_ns = stream.origin.mtime_ns if stream.origin else None

@@ -6,14 +6,12 @@ import io
 import os
 import stat
 from types import TracebackType
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
-from edgecomp.output import FOLDER_FLAGS
-from edgecomp.partial_files import close
+from edgecomp.folders import open_file, open_folder
 from edgecomp.scan import Entry
 
 State = tuple[int, int, int]
-_FILE_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class SourceChangedError(OSError):
@@ -27,7 +25,8 @@ class SourceFile:
     """A source, open for reading; to be used as a context manager, or closed.
 
     A change is told by size and the times of modification and status change, as precisely as the
-    file system keeps them: who sets a modification time back changes the other.
+    file system keeps them: who sets a modification time back changes the other. (On Windows that
+    other is the time of creation, and tells nothing.)
 
     Args:
         entry: what to open. What has become a link or a pipe since neither leads nor blocks.
@@ -94,18 +93,18 @@ class SourceFile:
 def _open(entry: Entry) -> int:
     """A descriptor of a source; below the folder that the user named no link is followed."""
     if not entry.below:
-        return os.open(entry.path, _FILE_FLAGS)
+        return open_file(entry.path)
     root = entry.path[: len(entry.path) - len(entry.below)] or os.curdir
     *folders, name = entry.below.split(os.sep)
-    folder = os.open(root, FOLDER_FLAGS)
+    folder = open_folder(root)
     try:
         for component in folders:
-            inner = os.open(component, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
-            close(folder)
+            inner = folder.enter(component)
+            folder.close()
             folder = inner
-        return os.open(name, _FILE_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+        return folder.open(name)
     finally:
-        close(folder)
+        folder.close()
 
 
 def state_of(found: os.stat_result) -> State:

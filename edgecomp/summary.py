@@ -103,6 +103,7 @@ class DecompressSummary:
         damaged: what was not restored, or only thanks to a second copy, because of damage.
         skipped: what was not restored for another reason (a model that is not here, a limit).
         unchanged: files that an earlier run had restored.
+        renamed: what came back under another name, since the system has none like its own.
         model_missing: whether a model that the archive needs is not here.
     """
 
@@ -117,6 +118,7 @@ class DecompressSummary:
     damaged: tuple[Note, ...] = ()
     skipped: tuple[Note, ...] = ()
     unchanged: int = 0
+    renamed: tuple[Note, ...] = ()
     model_missing: bool = False
 
     @property
@@ -140,4 +142,5 @@ class DecompressSummary:
             "damaged": notes_to_json(self.damaged),
             "skipped": notes_to_json(self.skipped),
             "unchanged": self.unchanged,
+            "renamed": notes_to_json(self.renamed),
         }

@@ -19,8 +19,10 @@ PACKING = ("pack", "dense", "sorted_pack", "sorted_unpack", "map")
 CONTEXT = ("context_code", "context_model", "context_predict")
 KERNELS = ("context_kernels", "context_avx2", "context_avx512", "context_neon")
 SOURCES = [f"native/{name}.c" for name in (*PACKING, *CONTEXT, *KERNELS, "processor")]
-PACKING_HEADERS = ("pack_internal", "sorted_model")
-CONTEXT_HEADERS = ("context_internal", "context_predict", "context_choice", "range_coder")
+PACKING_HEADERS = ("pack_internal", "sorted_model", "highest_bit")
+CONTEXT_HEADERS = (
+    "context_internal", "context_predict", "context_choice", "range_coder", "x86_features"
+)  # fmt: skip
 INTERNAL = (*PACKING_HEADERS, *CONTEXT_HEADERS)
 DEPENDS = [f"native/{name}" for name in (HEADER, *(f"{name}.h" for name in INTERNAL))]
 

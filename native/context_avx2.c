@@ -1,12 +1,15 @@
 /* context_avx2.c: the kernels with AVX2, for compilers that can build them beside code for older processors. */
 #include "context_internal.h"
 
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#ifdef CONTEXT_X86
 
 #include <immintrin.h>
+#ifdef _MSC_VER
+#include "x86_features.h"
+#endif
 
-#define AVX2 __attribute__((target("avx2")))
-#define INLINED static inline AVX2 __attribute__((always_inline))
+#define AVX2 CONTEXT_TARGET("avx2")
+#define INLINED CONTEXT_INLINED AVX2
 
 INLINED __m256i load(const void *p)
 {
@@ -229,7 +232,11 @@ static const struct context_kernels avx2 = {add_rows, multiply, activate, add_li
 
 const struct context_kernels *edgecomp_context_kernels_avx2(void)
 {
+#ifdef _MSC_VER
+    return x86_has_avx2() ? &avx2 : NULL;
+#else
     return __builtin_cpu_supports("avx2") ? &avx2 : NULL;
+#endif
 }
 
 #else

@@ -2,12 +2,15 @@
  * them beside code for older processors. */
 #include "context_internal.h"
 
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
+#ifdef CONTEXT_X86
 
 #include <immintrin.h>
+#ifdef _MSC_VER
+#include "x86_features.h"
+#endif
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
-#define INLINED static inline AVX512 __attribute__((always_inline))
+#define AVX512 CONTEXT_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
+#define INLINED CONTEXT_INLINED AVX512
 
 INLINED __m512i load(const void *p)
 {
@@ -219,10 +222,14 @@ static const struct context_kernels avx512 = {add_rows, multiply, activate, add_
 
 const struct context_kernels *edgecomp_context_kernels_avx512(void)
 {
+#ifdef _MSC_VER
+    return x86_has_avx512_vnni() ? &avx512 : NULL;
+#else
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                   __builtin_cpu_supports("avx512vl") &&                    __builtin_cpu_supports("avx512vnni")
+                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni")
                ? &avx512
                : NULL;
+#endif
 }
 
 #else

@@ -4,31 +4,15 @@
 #ifndef EDGECOMP_CONTEXT_CHOICE_H
 #define EDGECOMP_CONTEXT_CHOICE_H
 
-#include <stdint.h>
-
+#include "highest_bit.h"
 
 /* How far log2_256 may be above log2_256_least: 256 (log2(1 + t) - t) is at most 22.04, and both are rounded down. */
 #define CHOICE_SLACK 23
 
-/* The place of the highest bit of a frequency, which is not 0. */
-static inline int32_t choice_highest_bit(uint32_t frequency)
-{
-#if defined(__GNUC__) || defined(__clang__)
-    return 31 - __builtin_clz(frequency);
-#else
-    int32_t bit = 0;
-
-    for (; frequency > 1; frequency >>= 1) {
-        bit++;
-    }
-    return bit;
-#endif
-}
-
 /* 256 log2(frequency), rounded down; the frequency is not 0. The bits after the point by squaring. */
 static inline int32_t log2_256(uint32_t frequency)
 {
-    int32_t log = choice_highest_bit(frequency), i;
+    int32_t log = (int32_t)highest_bit(frequency), i;
     uint64_t mantissa = (uint64_t)frequency << (31 - log); /* 2^31 stands for one */
 
     for (i = 0; i < 8; i++) {
@@ -44,7 +28,7 @@ static inline int32_t log2_256(uint32_t frequency)
 /* The same with a straight line between powers of two: at most CHOICE_SLACK less, and never more. */
 static inline int32_t log2_256_least(uint32_t frequency)
 {
-    const int32_t log = choice_highest_bit(frequency);
+    const int32_t log = (int32_t)highest_bit(frequency);
 
     return (int32_t)((uint64_t)frequency << (31 - log) >> 23) + 256 * (log - 1);
 }

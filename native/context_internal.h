@@ -95,6 +95,20 @@ struct context_kernels {
                     const int32_t *linear);
 };
 
+/* Where there are kernels for x86, in files of code for older processors: compilers are told function by function what
+ * they may use, and Microsoft's, which lets any function use anything, is not. (ARM64EC calls itself x64.) */
+#if defined(__clang__) || defined(__GNUC__)
+#ifdef __x86_64__
+#define CONTEXT_X86
+#endif
+#define CONTEXT_TARGET(features) __attribute__((target(features)))
+#define CONTEXT_INLINED static inline __attribute__((always_inline))
+#elif defined(_MSC_VER) && defined(_M_X64) && !defined(_M_ARM64EC)
+#define CONTEXT_X86
+#define CONTEXT_TARGET(features)
+#define CONTEXT_INLINED static __forceinline
+#endif
+
 /* The kernels of an enum edgecomp_kernels, or NULL where this build or this processor has none such. */
 const struct context_kernels *edgecomp_context_kernels(int which);
 const struct context_kernels *edgecomp_context_kernels_avx2(void);

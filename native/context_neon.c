@@ -1,7 +1,7 @@
 /* context_neon.c: the kernels with NEON, which every 64-bit ARM processor has. */
 #include "context_internal.h"
 
-#if defined(__aarch64__) && defined(__ARM_NEON) && !defined(__ARM_BIG_ENDIAN)
+#if (defined(__aarch64__) && defined(__ARM_NEON) && !defined(__ARM_BIG_ENDIAN)) || defined(_M_ARM64)
 
 #include <arm_neon.h>
 

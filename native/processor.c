@@ -1,84 +1,33 @@
 /* processor.c: which vector instructions this processor has, and the system lets programs use. */
 #include "edgecomp_native.h"
 
-#if defined(__x86_64__) || defined(_M_X64)
+#if defined(__x86_64__) || (defined(_M_X64) && !defined(_M_ARM64EC))
 
-#ifdef _MSC_VER
-#include <intrin.h>
-
-static void identify(uint32_t leaf, uint32_t part, uint32_t registers[4])
-{
-    int found[4];
-    int i;
-
-    __cpuidex(found, (int)leaf, (int)part);
-    for (i = 0; i < 4; i++) {
-        registers[i] = (uint32_t)found[i];
-    }
-}
-
-static uint32_t enabled_registers(void)
-{
-    return (uint32_t)_xgetbv(0);
-}
-#else
-#include <cpuid.h>
-
-static void identify(uint32_t leaf, uint32_t part, uint32_t registers[4])
-{
-    __cpuid_count(leaf, part, registers[0], registers[1], registers[2], registers[3]);
-}
-
-static uint32_t enabled_registers(void)
-{
-    uint32_t low, high;
-
-    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return low;
-}
-#endif
+#include "x86_features.h"
 
 static int has(uint32_t value, unsigned bit)
 {
     return (int)(value >> bit & 1u);
 }
 
-/* Registers are EAX, EBX, ECX, EDX; the bits are those of Intel's and AMD's manuals for CPUID. */
+/* The bits are those of Intel's and AMD's manuals for CPUID. */
 unsigned edgecomp_processor(void)
 {
-    const uint32_t avx_registers = 0x06u, avx512_registers = 0xe6u;
-    uint32_t r[4];
-    uint32_t last, last_part, saved = 0;
-    unsigned found = 0;
+    const struct x86_registers seven = x86_cpuid(7, 0);
+    unsigned found = has(x86_cpuid(1, 0).c, 19) ? EDGECOMP_PROCESSOR_SSE41 : 0u;
 
-    identify(0, 0, r);
-    last = r[0];
-    identify(1, 0, r);
-    if (has(r[2], 19)) {
-        found |= EDGECOMP_PROCESSOR_SSE41;
-    }
-    if (has(r[2], 27)) {
-        saved = enabled_registers();
-    }
-    if (last < 7 || (saved & avx_registers) != avx_registers) {
+    if (!x86_keeps(X86_KEEPS_AVX)) {
         return found;
     }
-    identify(7, 0, r);
-    last_part = r[0];
-    if (has(r[1], 5)) {
+    if (x86_has_avx2()) {
         found |= EDGECOMP_PROCESSOR_AVX2;
     }
-    if ((saved & avx512_registers) == avx512_registers && has(r[1], 16) && has(r[1], 30) && has(r[1], 31)) {
+    if (x86_keeps(X86_KEEPS_AVX512) && has(seven.b, 16) && has(seven.b, 30) && has(seven.b, 31)) {
         found |= EDGECOMP_PROCESSOR_AVX512;
-        if (has(r[2], 11)) {
-            found |= EDGECOMP_PROCESSOR_DOT_PRODUCT;
-        }
     }
-    if (last_part >= 1) {
-        identify(7, 1, r);
-        if (has(r[0], 4)) { /* AVX-VNNI: the same for processors without AVX-512 */
-            found |= EDGECOMP_PROCESSOR_DOT_PRODUCT;
-        }
+    /* AVX-VNNI is the same for processors without AVX-512; the leaf says how many parts it has. */
+    if (x86_has_avx512_vnni() || (seven.a >= 1 && has(x86_cpuid(7, 1).a, 4))) {
+        found |= EDGECOMP_PROCESSOR_DOT_PRODUCT;
     }
     return found;
 }

@@ -34,6 +34,7 @@
 #ifndef EDGECOMP_SORTED_MODEL_H
 #define EDGECOMP_SORTED_MODEL_H
 
+#include "highest_bit.h"
 #include "pack_internal.h"
 
 /*
@@ -152,23 +153,6 @@ static inline struct channel open_channel(unsigned scale)
     return ch;
 }
 
-static inline unsigned floor_log2(uint64_t value)
-{
-#if defined(__GNUC__)
-    return 63u - (unsigned)__builtin_clzll(value);
-#else
-    unsigned e = 0, step;
-
-    for (step = 32; step != 0; step /= 2) {
-        if (value >> step != 0) {
-            value >>= step;
-            e += step;
-        }
-    }
-    return e;
-#endif
-}
-
 /*
  * The class of a symbol: four classes an octave of its expected magnitude, from 1/32 on. That is a weighted sum, in
  * sixteenths, of the neighbours' magnitudes and of the channel's mean times the activity. The terms are at most
@@ -178,7 +162,7 @@ static inline unsigned classify(const struct neighbours *n, const struct channel
 {
     const uint64_t usual = ((uint64_t)activity * ch->mean) / ONE;
     const uint64_t t = (uint64_t)(3u * n->near_sum + n->far_sum) * ONE + 11u * usual + (1u << 11);
-    const unsigned e = floor_log2(t);
+    const unsigned e = highest_bit(t);
     const unsigned q = 4u * (e - 11u) + ((unsigned)(t >> (e - 2u)) & 3u);
 
     return q < ZERO_CLASSES ? q : ZERO_CLASSES - 1;

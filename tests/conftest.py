@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from common import DATA
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from windows_like import act_like_windows
 
 # Keras settles its backend when it is first imported, which TensorFlow does on its own; the tests
 # of training want this one, whichever test comes first.
@@ -57,3 +59,12 @@ def photo() -> Image.Image:
     green = np.where((x - 70) ** 2 + (y - 50) ** 2 < 900, 220, 60) + 10 * np.sin(x)
     blue = 255 * x / x.max() + rng.normal(0, 6, x.shape)
     return Image.fromarray(np.dstack((red, green, blue)).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(params=["paths"] if sys.platform == "win32" else ["descriptors", "paths"])
+def folder_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both kinds of folders that the package knows (edgecomp/folders.py), one after the other."""
+    kind = str(request.param)
+    if kind == "paths":
+        act_like_windows(monkeypatch)
+    return kind

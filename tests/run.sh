@@ -15,4 +15,5 @@ export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
+mypy --platform win32 --cache-dir .mypy_cache/win32
 python -m pytest --numprocesses 2 "$@"

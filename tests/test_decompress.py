@@ -33,6 +33,8 @@ from edgecomp.errors import (
     UsageError,
 )
 
+pytestmark = pytest.mark.usefixtures("folder_kind")
+
 Decompress = Callable[..., DecompressSummary]
 
 

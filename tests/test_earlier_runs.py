@@ -25,6 +25,8 @@ from edgecomp.partial_files import leftovers
 
 Compress = Callable[..., CompressSummary]
 
+pytestmark = pytest.mark.usefixtures("folder_kind")
+
 SMALL_BYTES = 5000
 
 
@@ -269,22 +271,21 @@ def test_an_update_is_gone_on_from(
 
 
 @pytest.fixture
-def locked(tmp_path: Path) -> Iterator[Path]:
-    """The output of a run that goes on at this moment."""
-    path = tmp_path / "o.ecz.partial-4711-0a1b2c3d-00000000"
+def locked(tmp_path: Path, tiny: Path) -> Iterator[Path]:
+    """The output of a run like `compress` that goes on at this moment."""
+    settings = settings_of(Codec.load("B", model=tiny), 256_000_000)
+    path = tmp_path / f"o.ecz.partial-4711-0a1b2c3d-{settings}"
     with open(path, "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield path
 
 
 def test_what_another_process_is_writing_is_left_alone(
-    folder: Path, tmp_path: Path, compress: Compress, locked: Path, tiny: Path
+    folder: Path, tmp_path: Path, compress: Compress, locked: Path
 ) -> None:
-    settings = settings_of(Codec.load("B", model=tiny), 256_000_000)
-    mine = locked.rename(str(locked).replace("00000000", settings))
     with pytest.raises(OutputError, match=r"process 4711 is writing .*o\.ecz at this moment"):
         compress(resume=True)
-    assert mine.exists()
+    assert locked.exists()
     # It is no leftover either.
     assert unfinished_beside(tmp_path / "o.ecz") == ()
 

@@ -188,3 +188,11 @@ def test_what_cannot_be_understood_limits_nothing(machine: Machine) -> None:
     with open(machine.process / "mountinfo", "a") as file:
         file.write("1 2 3\n - cgroup2\n31 23 0:28 / / rw - cgroup2\n")
     assert list(_memory_limits(machine.process)) == []
+
+
+def test_a_system_that_tells_nothing_but_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has neither affinity nor control groups."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.setattr("edgecomp.machine._PROCESS", Path("/nonexistent"))
+    assert usable_cpus() == os.cpu_count()

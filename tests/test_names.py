@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecomp import names as names_module
 from edgecomp.archive import Member
 from edgecomp.errors import CorruptDataError
 from edgecomp.names import (
@@ -21,6 +22,7 @@ from edgecomp.names import (
     source_of,
     unsafe_reason,
 )
+from edgecomp.windows_names import windows_name
 
 HOSTILE = [
     "",
@@ -262,3 +264,84 @@ def test_no_two_come_back_under_one_name(things: list[tuple[str, str]]) -> None:
             assert names[one] != names[other]
         else:
             assert meeting_key(names[one]) != meeting_key(names[other])
+
+
+# What Windows cannot hold.
+
+
+def on_windows(*things: str | tuple[str, str]) -> dict[str, str]:
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(names_module, "_ON_WINDOWS", True)
+        return restore(*things)
+
+
+def test_names_that_windows_refuses_become_others() -> None:
+    assert on_windows("12:30.jpg", ("what?.txt", "file"), ('a"b', "folder"), "plain.jpg") == {
+        "12:30.jpg": "12_30.png",
+        "what?.txt": "what_.txt",
+        'a"b': "a_b",
+        "plain.jpg": "plain.png",
+    }
+    assert restore("12:30.jpg") == {"12:30.jpg": "12:30.png"}
+
+
+def test_names_that_windows_has_are_kept_by_whom_they_belong_to() -> None:
+    assert on_windows(
+        ("a:b.txt", "file"), ("a<b.txt", "file"), ("A_B.txt", "file"), "c|d.jpg", "c_d.tif"
+    ) == {
+        "A_B.txt": "A_B.txt",
+        "a:b.txt": "a_b.2.txt",
+        "a<b.txt": "a_b.3.txt",
+        "c_d.tif": "c_d.png",
+        "c|d.jpg": "c_d.jpg.png",
+    }
+
+
+def test_folders_are_not_merged() -> None:
+    assert on_windows(
+        ("x:y/same", "file"), ("x_y/same", "file"), ("x:y/z?/a", "file"), ("x*y", "folder"),
+        "x:y/b.jpg", ("f_g", "file"), ("f:g/a", "file"),
+    ) == {
+        "x_y/same": "x_y/same",
+        "x:y/same": "x_y.2/same",
+        "x:y/z?/a": "x_y.2/z_/a",
+        "x:y/b.jpg": "x_y.2/b.png",
+        "x*y": "x_y.3",
+        "f_g": "f_g",
+        "f:g/a": "f_g.2/a",
+    }  # fmt: skip
+
+
+awkward = st.lists(st.text("aA:_?", min_size=1, max_size=2), min_size=1, max_size=3).map("/".join)
+
+
+@given(st.lists(st.tuples(awkward, st.sampled_from(["picture", "file"])), max_size=12))
+def test_what_is_renamed_meets_nothing(things: list[tuple[str, str]]) -> None:
+    distinct: dict[str, str] = {}
+    for source, kind in things:
+        # A file is no folder, here or in other letters.
+        key = meeting_key(source)
+        clash = any(
+            known.startswith(key + "/") or key.startswith(known + "/")
+            for known in map(meeting_key, distinct)
+        )
+        if unsafe_reason(source) is None and not clash:
+            distinct[source] = kind
+    members = [member(s, k, i) for i, (s, k) in enumerate(distinct.items())]
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(names_module, "_ON_WINDOWS", True)
+        names = restored_names(members, ".png")
+    assert len(names) == len(members)
+    for one, other in itertools.permutations(members, 2):
+        if windows_path(one.source) != one.source:
+            mine, theirs = meeting_key(names[one]), meeting_key(names[other])
+            assert mine != theirs
+            assert not mine.startswith(theirs + "/")
+            assert not theirs.startswith(mine + "/")
+    for name in names.values():
+        assert windows_path(name) == name
+        assert unsafe_reason(name) is None
+
+
+def windows_path(path: str | None) -> str:
+    return "/".join(windows_name(name) for name in str(path).split("/"))

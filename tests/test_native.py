@@ -18,7 +18,7 @@ from edgecomp import native
 from edgecomp._native import lib
 from edgecomp.errors import CorruptDataError, LimitError
 
-PROGRAMS = ["test_native", "test_context", "test_choice"]
+PROGRAMS = ["test_native", "test_context", "test_choice", "test_features"]
 STATUSES = {
     name: getattr(lib, name)
     for name in dir(lib)

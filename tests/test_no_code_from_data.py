@@ -135,6 +135,8 @@ RULES = {
             "register_custom_ops_library", "dlopen", "LoadLibrary", "load_library",
             "load_op_library", "py_function", "numpy_function", "ctypeslib",
         ),
+        # Functions of Windows, by names that stand in the module itself.
+        allowed=("windows.py",),
     ),
     "tensorflow": Rule(
         ("tensorflow", "keras", "tf2onnx", "jax", "torch", "onnx"),

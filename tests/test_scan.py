@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import stat
+import types
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,3 +183,52 @@ def test_the_output_and_unfinished_outputs_stay_out(tmp_path: Path) -> None:
         "b.partial-x",
         "other.ecz",
     ]
+
+
+def test_a_listing_without_numbers_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of Windows has none: then files are asked one by one, and the output is known all the
+    same by another name that it has."""
+    tree(tmp_path, "in/a", "in/b")
+    os.link(tmp_path / "in" / "a", tmp_path / "out.ecz")
+    assert found(scan([str(tmp_path / "in")], output=tmp_path / "out.ecz")) == ["b"]
+
+    class Listed:
+        """An entry of such a listing, with the size of some time ago."""
+
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name, self.path = entry.name, entry.path
+
+        def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+            values = list(os.lstat(self.path))
+            values[stat.ST_INO], values[stat.ST_SIZE] = 0, 99
+            return os.stat_result(values)
+
+    @contextlib.contextmanager
+    def listing(path: str) -> Iterator[list[Listed]]:
+        with real(path) as entries:
+            yield [Listed(entry) for entry in entries]
+
+    real = os.scandir
+    monkeypatch.setattr(scan_module, "_check_readable", lambda _: None)
+    monkeypatch.setattr(os, "scandir", listing)
+    result = scan([str(tmp_path / "in")], output=tmp_path / "out.ecz")
+    assert [(entry.source, entry.size) for entry in result.entries] == [("b", 4)]
+
+
+def test_junctions_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A junction of Windows is a folder, but for its tag."""
+    tree(tmp_path / "in", "a", "junction/b")
+
+    def status(item: os.DirEntry[str]) -> Any:
+        found = item.stat(follow_symlinks=False)
+        tag = 0xA0000003 if item.name == "junction" else 0
+        return types.SimpleNamespace(
+            st_reparse_tag=tag, **{n: getattr(found, n) for n in dir(found) if n.startswith("st_")}
+        )
+
+    monkeypatch.setattr(scan_module, "_status_of", status)
+    result = scan([str(tmp_path / "in")])
+    assert found(result) == ["a"]
+    assert reasons(result) == {"junction": "a symbolic link"}

@@ -19,6 +19,8 @@ from edgecomp.errors import ExitCode, SourceError
 from edgecomp.scan import Entry
 from edgecomp.source_file import SourceChangedError, SourceFile
 
+pytestmark = pytest.mark.usefixtures("folder_kind")
+
 
 def entry_of(path: Path, *, named: bool = False) -> Entry:
     below = "" if named else path.name

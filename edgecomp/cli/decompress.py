@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     summary = _picture(arguments, console) if one else _archive(arguments, console)
     console.notes(summary.damaged, "damaged")
     console.notes(summary.skipped, "skipped")
+    console.notes(summary.renamed, "restored as", mild=True)
     # Of pictures only: other files, and members that were not chosen, take bytes without pixels.
     left_out = arguments.only or summary.skipped or summary.damaged
     whole = summary.images == summary.files and not left_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -186,7 +187,8 @@ class Console:
     def stopped(self, word: str) -> None:
         """The command was ended from outside."""
         if sys.stderr is not None and is_terminal(sys.stderr):
-            sys.stderr.write("\r\x1b[K")  # the terminal has just shown ^C
+            # The terminal has just shown ^C. Consoles of Windows may not know the word for it.
+            sys.stderr.write("\r" if sys.platform == "win32" else "\r\x1b[K")
         self._write(sys.stderr, f"edgecomp: {word}")
 
     def details(self, text: str) -> None:
@@ -242,8 +244,17 @@ def is_terminal(stream: TextIO) -> bool:
 def _give_up(stream: TextIO, problem: OSError) -> None:
     """Nothing more can be written to `stream`: an error unless its reader just went away."""
     abandon(stream)
-    if stream is sys.stdout and not isinstance(problem, BrokenPipeError):
+    if stream is sys.stdout and not is_reader_gone(problem):
         raise OutputError(problem.strerror or str(problem), path="standard output") from problem
+
+
+def is_reader_gone(problem: BaseException, system: str = sys.platform) -> bool:
+    """Whether an error means that nobody reads any more what is written to a pipe."""
+    if isinstance(problem, BrokenPipeError):
+        return True
+    # Python on Windows says this of a pipe that is closed at its other end.
+    said = problem.errno if isinstance(problem, OSError) else None
+    return system == "win32" and said == errno.EINVAL
 
 
 def abandon(stream: TextIO) -> None:

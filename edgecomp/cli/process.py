@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import sys
 import threading
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 # numpy's matrix library starts a thread for each processor when it is loaded, and they spin for
 # some milliseconds in wait of work; nothing here gives them any. A user's own setting is kept.
@@ -21,6 +22,8 @@ def program() -> NoReturn:
     try:
         from edgecomp.cli import main
 
+        if sys.platform == "win32":
+            speak_utf8(sys.stdout, sys.stderr)
         code = main()
         _end(code)
     except KeyboardInterrupt:
@@ -32,6 +35,19 @@ def program() -> NoReturn:
         except OSError:
             pass
         os._exit(_INTERRUPTED)
+
+
+def speak_utf8(*streams: TextIO | None) -> None:
+    """Let what is written to files and pipes be UTF-8, as it is elsewhere.
+
+    Windows has a code page for them which lacks most of the characters that names have; consoles
+    take any. A user's own choice (``PYTHONIOENCODING``) is kept.
+    """
+    if os.environ.get("PYTHONIOENCODING"):
+        return
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8")
 
 
 def _end(code: int) -> NoReturn:

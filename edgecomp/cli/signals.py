@@ -16,7 +16,7 @@ REPEAT_SECONDS = 2.0
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end (SIGTERM, or its terminal went away)."""
+    """The process was asked to end (SIGTERM, or its terminal went away; Ctrl-Break on Windows)."""
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Stopped:
 @contextmanager
 def stop_signals() -> Iterator[Stopped]:
     """Within the block SIGINT raises `KeyboardInterrupt`, SIGTERM and SIGHUP raise `Terminated`.
+
+    Windows has no SIGHUP; SIGBREAK is what it has for Ctrl-Break and for a console that is closed.
 
     A library whose start-up is hit turns that into an error of its own ("initialization failed");
     what the block is given tells that it was the signal.
@@ -52,7 +54,7 @@ def stop_signals() -> Iterator[Stopped]:
         stopped.by = KeyboardInterrupt() if number == signal.SIGINT else Terminated()
         raise stopped.by
 
-    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {}
     for number in numbers:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -179,7 +180,7 @@ def _run(
         try:
             code = process.wait()
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             process.wait()
             raise
         seconds = time.perf_counter() - start
@@ -190,3 +191,11 @@ def _run(
                 f"ended with exit code {code}: {words[:_COMPLAINT_CHARACTERS]}", path=command[0]
             )
         return seconds
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a program, and where there are process groups what it has started."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)

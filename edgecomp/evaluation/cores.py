@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +20,7 @@ _PACKAGES = ("onnxruntime", "numpy", "pillow", "pillow-heif", "pillow-jxl-plugin
 def confined(cores: int | None) -> Iterator[int]:
     """Run a block, and every thread and program that it starts, on so many cores.
 
-    Where the system cannot confine (macOS), methods are only asked to use so many threads.
+    Where the system cannot confine (macOS, Windows), methods are only asked to use so many threads.
 
     Args:
         cores: how many; None for all that this process may use, and never more than those.
@@ -28,15 +29,15 @@ def confined(cores: int | None) -> Iterator[int]:
         How many cores the block has.
     """
     count = min(cores or usable_cpus(), usable_cpus())
-    if not hasattr(os, "sched_setaffinity"):
+    if sys.platform == "linux":
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, sorted(before)[:count])
+        try:
+            yield count
+        finally:
+            os.sched_setaffinity(0, before)
+    else:
         yield count
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:count])
-    try:
-        yield count
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def machine() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -19,6 +20,7 @@ from edgecomp.cli.printing import (
     human_bytes,
     human_count,
     human_seconds,
+    is_reader_gone,
     plural,
     safe,
     table,
@@ -180,3 +182,17 @@ def test_without_standard_streams_nothing_fails(monkeypatch: pytest.MonkeyPatch)
     console.line("a")
     console.error("b")
     console.close()
+
+
+@pytest.mark.parametrize(
+    ("problem", "system", "gone"),
+    [
+        (BrokenPipeError(), "linux", True),
+        (OSError(errno.EINVAL, "Invalid argument"), "win32", True),
+        (OSError(errno.EINVAL, "Invalid argument"), "linux", False),
+        (OSError(errno.ENOSPC, "No space left on device"), "win32", False),
+        (ValueError(), "win32", False),
+    ],
+)
+def test_who_does_not_read_any_more(problem: Exception, system: str, gone: bool) -> None:
+    assert is_reader_gone(problem, system) == gone

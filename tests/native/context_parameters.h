@@ -9,6 +9,9 @@
 #include "edgecomp_native.h"
 
 #include <string.h>
+#ifdef _WIN32
+#include <malloc.h>
+#endif
 
 #define HEADER_SIZE 20u
 #define SUM_BOUND (1 << 30)       /* of any sum of the model */
@@ -218,15 +221,25 @@ static inline struct prepared room_for(size_t size)
 {
     struct prepared p = {NULL, size};
 
-    /* Sizes are multiples of the alignment, which aligned_alloc asks for. */
-    p.data = size == 0 ? NULL : aligned_alloc(EDGECOMP_CONTEXT_ALIGNMENT, size);
-    CHECK(size == 0 || p.data != NULL);
+    if (size != 0) {
+#ifdef _WIN32
+        p.data = _aligned_malloc(size, EDGECOMP_CONTEXT_ALIGNMENT);
+#else
+        /* Sizes are multiples of the alignment, which aligned_alloc asks for. */
+        p.data = aligned_alloc(EDGECOMP_CONTEXT_ALIGNMENT, size);
+#endif
+        CHECK(p.data != NULL);
+    }
     return p;
 }
 
 static inline void free_prepared(struct prepared *p)
 {
+#ifdef _WIN32
+    _aligned_free(p->data);
+#else
     free(p->data);
+#endif
     p->data = NULL;
 }
 
