@@ -52,7 +52,8 @@ def choice_file() -> Path | None:
 def remembered() -> Choice | None:
     """What was found on this machine with this edgecomp; None if nothing was. Never raises."""
     folder = _our_folder()
-    if folder is None or not folder.is_dir():  # asking for the processor's name takes longer
+    # Asking for the processor's name takes longer.
+    if folder is None or not os.path.isdir(folder):
         return None
     try:
         with open(folder / _file_name(), "rb") as file:

@@ -75,9 +75,11 @@ def _board() -> str:
 
 def _processor() -> list[str]:
     if sys.platform == "win32":
-        return [_windows_name()]
+        from edgecomp import windows
+
+        return [windows.processor_name()]
     elif sys.platform == "darwin":
-        return [_mac_name()]
+        return [platform.processor()]
     else:
         fields = _fields(_text(_CPUINFO))
         named = fields.get("model name") or fields.get("Model")
@@ -103,29 +105,6 @@ def _arm_cores(fields: dict[str, list[str]]) -> list[str]:
     except ValueError:
         return []
     return [_ARM_CORES[part] for part in parts if makers == {_ARM_LTD} and part in _ARM_CORES]
-
-
-if sys.platform == "win32":
-    import winreg
-
-    def _windows_name() -> str:
-        key = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
-        try:
-            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as opened:
-                return str(winreg.QueryValueEx(opened, "ProcessorNameString")[0]).strip()
-        except OSError:
-            return platform.processor()
-
-
-def _mac_name() -> str:
-    import subprocess
-
-    command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
-    except (OSError, subprocess.SubprocessError):
-        return platform.processor()
-    return done.stdout.strip() or platform.processor()
 
 
 def _text(path: Path) -> str:

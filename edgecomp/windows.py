@@ -7,6 +7,7 @@ import sys
 if sys.platform == "win32":
     import ctypes
     import msvcrt
+    import winreg
     from ctypes import wintypes
     from typing import Final
 
@@ -67,3 +68,12 @@ if sys.platform == "win32":
         if not _kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
             return None
         return int(status.physical)
+
+    def processor_name() -> str:
+        """What the makers call the processor; empty if the system does not tell."""
+        key = r"HARDWARE\DESCRIPTION\System\CentralProcessor\0"
+        try:
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as opened:
+                return str(winreg.QueryValueEx(opened, "ProcessorNameString")[0]).strip()
+        except OSError:
+            return ""

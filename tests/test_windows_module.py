@@ -12,6 +12,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ class Kernel32:
         return self.functions.setdefault(name, Function())
 
 
+def registry() -> types.ModuleType:
+    """The module winreg, of a registry with one value."""
+    module = types.ModuleType("winreg")
+
+    def query(key: object, name: str) -> tuple[str, int]:
+        if name != "ProcessorNameString":
+            raise FileNotFoundError(2, "no such value", name)
+        return " Intel(R) N100   ", 1
+
+    module.__dict__.update(
+        HKEY_LOCAL_MACHINE=1, OpenKey=lambda root, key: nullcontext(key), QueryValueEx=query
+    )
+    return module
+
+
 @pytest.fixture
 def kernel32(monkeypatch: pytest.MonkeyPatch) -> Kernel32:
     if ON_WINDOWS:
@@ -62,6 +78,7 @@ def kernel32(monkeypatch: pytest.MonkeyPatch) -> Kernel32:
     msvcrt = types.ModuleType("msvcrt")
     msvcrt.__dict__["get_osfhandle"] = lambda descriptor: HANDLE + descriptor
     monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)
+    monkeypatch.setitem(sys.modules, "winreg", registry())
     monkeypatch.setattr(ctypes, "WinDLL", lambda name, use_last_error: library, raising=False)
     monkeypatch.setattr(ctypes, "get_last_error", lambda: library.error, raising=False)
     return library
@@ -113,6 +130,16 @@ def test_memory(windows: Any, kernel32: Kernel32) -> None:
     assert windows.physical_memory() is None
 
 
+def test_the_processors_name(windows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert windows.processor_name() == "Intel(R) N100"
+
+    def missing(root: int, key: str) -> None:
+        raise FileNotFoundError(2, "no such key", key)
+
+    monkeypatch.setattr(windows.winreg, "OpenKey", missing)
+    assert windows.processor_name() == ""
+
+
 # On Windows.
 
 
@@ -145,3 +172,8 @@ def test_processes_that_run_and_have_ended() -> None:
 @on_windows
 def test_memory_that_there_is() -> None:
     assert (real.physical_memory() or 0) > 1 << 28
+
+
+@on_windows
+def test_the_processor_that_there_is() -> None:
+    assert real.processor_name()

@@ -84,6 +84,7 @@ def windows_module() -> types.ModuleType:
 
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     module.__dict__.update(lock=lock, is_running=is_running, physical_memory=lambda: memory)
+    module.__dict__["processor_name"] = lambda: "A processor"
     return module
 
 
