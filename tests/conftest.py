@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -19,8 +20,10 @@ from windows_like import act_like_windows
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 # What `edgecomp doctor` has found on this machine is not for the tests to depend on, nor for them
-# to change: processes that they start look here, too. (It is never made.)
-os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / "edgecomp-tests-have-no-cache")
+# to change: processes that they start look here, too.
+CACHE = Path(tempfile.gettempdir()) / "edgecomp-tests-cache"
+os.environ["XDG_CACHE_HOME"] = str(CACHE)
+shutil.rmtree(CACHE / "edgecomp", ignore_errors=True)
 
 settings.register_profile(
     "default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -100,6 +100,22 @@ def test_a_file_out_of_reach_is_ignored() -> None:
     assert remembered() is None
 
 
+def test_a_folder_that_may_not_be_entered_is_ignored(cache: Path) -> None:
+    _keep()
+    if os.name == "nt":
+        pytest.skip("needs the permissions of POSIX")
+    cache.chmod(0)
+    try:
+        if os.geteuid() == 0:  # root may enter any
+            os.seteuid(65534)
+        assert remembered() is None
+        assert best_threads() == usable_cpus()
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        cache.chmod(0o700)
+
+
 def test_machines_that_share_a_home_have_files_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

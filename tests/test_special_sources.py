@@ -338,7 +338,7 @@ def test_what_may_not_be_read_is_skipped(
         for name in closed:
             (root / name).chmod(0o755)
     denied = "cannot be read: Permission denied"
-    assert code == ExitCode.SKIPPED
+    assert code == ExitCode.SKIPPED, document
     assert {note["path"]: note["reason"] for note in document["skipped"]} == {
         f"in/{name}": denied
         for name in ("shut.png", "shut.txt", "closed", "unlisted", "unentered/inside.txt")
