@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecomp.cli.options import add_printing
 from edgecomp.cli.printing import Console, human_bytes, plural, table
+from edgecomp.cli.progress import waiting
 from edgecomp.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     """Print what was found."""
     from edgecomp.doctor import diagnose
 
-    found = diagnose()
+    with waiting("measuring, for some ten seconds ...", wanted=console.wants_progress):
+        found = diagnose()
     code = ExitCode.DONE if found.golden else ExitCode.MODEL
     console.notes(found.wrong, "golden vectors")
     if console.json:

@@ -103,3 +103,23 @@ def _columns() -> int:
 
 def _on_terminal() -> bool:
     return sys.stderr is not None and is_terminal(sys.stderr)
+
+
+@contextmanager
+def waiting(text: str, *, wanted: bool) -> Iterator[None]:
+    """Says on a terminal what takes a while; gone when the block ends.
+
+    Args:
+        text: one short line.
+        wanted: whether to say it.
+    """
+    shown = wanted and sys.stderr is not None and is_terminal(sys.stderr)
+    if shown:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write("\r" + " " * len(text) + "\r")
+            sys.stderr.flush()

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from edgecomp.cli.progress import progress_bar
+from edgecomp.cli.progress import progress_bar, waiting
 
 
 class Terminal(io.StringIO):
@@ -85,3 +85,17 @@ def test_none_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress_bar(wanted=True) as bar:
         assert bar is None
     assert terminal.getvalue() == ""
+
+
+def test_what_takes_a_while_is_said_and_unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _terminal(monkeypatch)
+    with pytest.raises(KeyboardInterrupt), waiting("measuring", wanted=True):
+        assert terminal.getvalue() == "measuring"
+        raise KeyboardInterrupt
+    assert terminal.getvalue().split("\r")[1:] == [" " * 9, ""]
+    with waiting("more", wanted=False):
+        pass
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with waiting("more", wanted=True):
+        assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
+    assert "more" not in terminal.getvalue()
