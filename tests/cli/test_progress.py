@@ -89,9 +89,14 @@ def test_none_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_takes_a_while_is_said_and_unsaid(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = _terminal(monkeypatch)
-    with pytest.raises(KeyboardInterrupt), waiting("measuring", wanted=True):
-        assert terminal.getvalue() == "measuring"
-        raise KeyboardInterrupt
+
+    def job() -> None:
+        with waiting("measuring", wanted=True):
+            assert terminal.getvalue() == "measuring"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job()
     assert terminal.getvalue().split("\r")[1:] == [" " * 9, ""]
     with waiting("more", wanted=False):
         pass
