@@ -89,6 +89,13 @@ def _age(folder: Path, hours: float) -> None:
         os.utime(path, (then, then))
 
 
+def _add_picture(folder: Path, photo: Image.Image) -> None:
+    """Another picture, two hours old; so is the folder."""
+    photo.rotate(10).save(folder / "10.jpg", quality=95)
+    for path in (folder / "10.jpg", folder):
+        os.utime(path, (path.stat().st_mtime - 2 * HOUR,) * 2)
+
+
 def _run(camera: Path) -> tuple[int, str]:
     """The timer's script, as systemd runs it."""
     settings = {
@@ -103,7 +110,7 @@ def _run(camera: Path) -> tuple[int, str]:
 
 
 def _archives(camera: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (camera / "archives").iterdir()}
+    return {path.name: path.read_bytes() for path in (camera / "archives").glob("*.ecz")}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell script")
@@ -114,7 +121,7 @@ class TestCamera:
         code, printed = _run(camera)
         assert code == 0, printed
         assert set(_archives(camera)) == {"2026-11-24.ecz", "2026-11-25.ecz"}
-        assert "2026-11-26: still changing" in printed
+        assert "2026-11-26/: still changing" in printed
         with ArchiveReader(camera / "archives" / "2026-11-24.ecz") as reader:
             assert sorted(m.source or "" for m in reader.members) == ["8.jpg", "9.jpg"]
         assert len(list((camera / "camera").rglob("*.jpg"))) == 6, "pictures stay"
@@ -130,18 +137,61 @@ class TestCamera:
 
     def test_a_picture_that_comes_late_is_added(self, camera: Path, photo: Image.Image) -> None:
         _run(camera)
-        archive = camera / "archives" / "2026-11-24.ecz"
-        then = archive.stat().st_mtime - 3 * HOUR
-        os.utime(archive, (then, then))
-        folder = camera / "camera" / "2026-11-24"
-        photo.rotate(10).save(folder / "10.jpg", quality=95)
-        os.utime(folder / "10.jpg", (then - HOUR, then - HOUR))
-        os.utime(folder, (then + HOUR, then + HOUR))
+        _add_picture(camera / "camera" / "2026-11-24", photo)
+        # It came long ago by now, but after the run that made the archive.
+        for path in (camera / "archives").rglob("*"):
+            os.utime(path, (path.stat().st_mtime - 3 * HOUR,) * 2)
         code, printed = _run(camera)
         assert code == 0, printed
         assert "2 unchanged" in printed
-        with ArchiveReader(archive) as reader:
+        with ArchiveReader(camera / "archives" / "2026-11-24.ecz") as reader:
             assert len(reader.members) == 3
+
+    def test_a_picture_that_comes_during_the_run_is_added_the_next_time(
+        self, camera: Path, photo: Image.Image
+    ) -> None:
+        """It is older than the archive, which has its time from the end of the run."""
+        folder, archive = camera / "camera" / "2026-11-24", camera / "archives" / "2026-11-24.ecz"
+        _run(camera)
+        done = camera / "archives" / ".2026-11-24.done"
+        began = archive.stat().st_mtime - 3 * HOUR
+        os.utime(done, (began, began))
+        os.utime(archive, (began + 60, began + 60))
+        _add_picture(folder, photo)
+        for path in (folder / "10.jpg", folder):
+            os.utime(path, (began + 30, began + 30))
+        code, printed = _run(camera)
+        assert code == 0, printed
+        assert "2 unchanged" in printed
+
+    def test_what_was_skipped_is_tried_again(self, camera: Path) -> None:
+        folder = camera / "camera" / "2026-11-24"
+        os.mkfifo(folder / "pipe.jpg")
+        _age(folder, 3)
+        code, printed = _run(camera)
+        assert code == 3, printed
+        (folder / "pipe.jpg").unlink()
+        os.utime(folder, (0, 0))
+        code, printed = _run(camera)
+        assert code == 0, printed
+        assert "2 unchanged" in printed
+        assert _run(camera)[1].count("2026-11-24") == 0
+
+    def test_a_day_that_is_a_link_is_looked_into(self, camera: Path) -> None:
+        (camera / "camera" / "2026-11-26").rename(camera / "elsewhere")
+        (camera / "camera" / "2026-11-26").symlink_to(camera / "elsewhere")
+        _, printed = _run(camera)
+        assert "2026-11-26/: still changing" in printed
+        assert "2026-11-26.ecz" not in _archives(camera)
+
+    def test_a_time_to_come_does_not_keep_a_day_waiting(self, camera: Path) -> None:
+        picture = camera / "camera" / "2026-11-24" / "8.jpg"
+        then = picture.stat().st_mtime + 10_000 * HOUR
+        os.utime(picture, (then, then))
+        code, printed = _run(camera)
+        assert code == 0, printed
+        assert "2026-11-24.ecz" in _archives(camera)
+        assert _run(camera)[1].count("2026-11-24") == 0
 
     def test_one_bad_day_does_not_stop_the_others(self, camera: Path) -> None:
         bad = camera / "archives" / "2026-11-24.ecz"
