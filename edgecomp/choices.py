@@ -19,11 +19,9 @@ from typing import Any, Final
 
 from edgecomp._version import VERSION
 from edgecomp.constants import PRECISIONS
-from edgecomp.machine import usable_cpus
+from edgecomp.machine import usable_cpus, versions
 from edgecomp.processor import processor_name
 
-# What is right wherever nothing was measured: quick nearly everywhere, the same pixels everywhere.
-SAFE_PRECISION: Final = "int8"
 MAX_THREADS: Final = 1024
 _MAX_BYTES: Final = 1 << 16
 
@@ -34,8 +32,8 @@ class Choice:
 
     Attributes:
         precision: "int8" or "fp32".
-        threads: pictures side by side; None for as many as there are processors.
-        onnxruntime: the version that this was measured with.
+        threads: pictures side by side, in that precision; None for as many as there are processors.
+        onnxruntime: the version that this was measured with; another one has to be measured anew.
     """
 
     precision: str
@@ -69,25 +67,40 @@ def content_of(choice: Choice) -> bytes:
     return (json.dumps(fields, indent=1, sort_keys=True) + "\n").encode()
 
 
-def best_precision(available: Collection[str], onnxruntime: str) -> str:
-    """What precision "auto" stands for.
+def safe_precision(available: Collection[str]) -> str:
+    """The precision that is right wherever nothing was measured: quick nearly everywhere, and of
+    the same pixels everywhere.
 
     Args:
         available: precisions of the model.
-        onnxruntime: the version that is to run it; another one has to be measured anew.
+    """
+    return "int8" if "int8" in available else "fp32"
+
+
+def best_precision(available: Collection[str]) -> str:
+    """What precision "auto" stands for, of a model with these precisions."""
+    choice = remembered()
+    if choice is not None and choice.precision in available:
+        return choice.precision
+    return safe_precision(available)
+
+
+def best_threads(precision: str = "auto") -> int:
+    """Pictures side by side where the user does not say: the processors that may be used, or fewer
+    where that was found to be quicker.
+
+    Args:
+        precision: that the user asks for; what was measured in another one does not count.
     """
     choice = remembered()
-    if choice is not None and choice.onnxruntime == onnxruntime and choice.precision in available:
-        return choice.precision
-    return SAFE_PRECISION if SAFE_PRECISION in available else "fp32"
+    if choice is None or choice.threads is None or precision not in ("auto", choice.precision):
+        return usable_cpus()
+    return min(choice.threads, usable_cpus())
 
 
-def best_threads() -> int:
-    """Pictures side by side where the user does not say: the processors that may be used, or fewer
-    where that was found to be quicker."""
-    choice = remembered()
-    limit = MAX_THREADS if choice is None or choice.threads is None else choice.threads
-    return min(limit, usable_cpus())
+def onnxruntime_version() -> str:
+    """The version that is installed, asked without loading it; empty if that cannot be told."""
+    return versions(["onnxruntime"]).get("onnxruntime", "")
 
 
 def _parse(fields: dict[str, Any]) -> Choice | None:
@@ -95,7 +108,7 @@ def _parse(fields: dict[str, Any]) -> Choice | None:
     threads = choice.threads
     sane = choice.precision in PRECISIONS and choice.precision != "auto"
     sane &= threads is None or (type(threads) is int and 1 <= threads <= MAX_THREADS)
-    known = fields["edgecomp"] == VERSION and fields["processor"] == processor_name()
+    known = fields["edgecomp"] == VERSION and choice.onnxruntime == onnxruntime_version()
     return choice if sane and known else None
 
 

@@ -139,12 +139,12 @@ def compress_folder(
         raise too_many_members(max_members, ", ".join(printable(name) for name in names))
     if dry_run:
         return _would_do(target, found, time.monotonic() - started)
-    workers = threads or best_threads()
+    workers = threads or best_threads(precision)
     pictures = sum(is_picture_name(entry.source) for entry in found.entries)
+    # Where the target is there already, all that this run can do is find it complete.
+    finished = resume and os.path.lexists(target) and not (force or update)
     codec = None
     if pictures:
-        if dask is not None:
-            precision = settled_precision(precision, quality, model)
         load = partial(
             Codec.load,
             quality,
@@ -153,8 +153,9 @@ def compress_folder(
             coder=coder,
             threads=max(1, workers // pictures),
         )
-        codec = load(precision=precision)
-        if resume and precision == "auto":
+        settled = precision if dask is None else settled_precision(precision, quality, model)
+        codec = load(precision=settled)
+        if resume and precision == "auto" and not finished:
             # The machine's choice may have changed since the run began that this one goes on from.
             begun = begun_precision(target, codec, max_pixels)
             codec = codec if begun is None else load(precision=begun)
@@ -166,8 +167,6 @@ def compress_folder(
         if update and os.path.lexists(target):
             old = stack.enter_context(ArchiveReader(target, max_members=None, max_expansion=None))
         jobs = plan_jobs(found.entries, codec, old)
-        # Where the target is there already, all that this run can do is find it complete.
-        finished = resume and os.path.lexists(target) and not (force or update)
         earlier = None
         if resume:
             earlier = stack.enter_context(EarlierRuns(target, settings, finished=finished))

@@ -176,7 +176,7 @@ def decompress_folder(
         if resume:
             # Of files that are complete too: a run may be killed when a file has both its names.
             folder.remove_unfinished(names[m] for m in chosen)
-        workers = threads or best_threads()
+        workers = threads or best_threads(precision)
         pictures = max(1, sum(member.kind == "picture" for member in members))
         codecs = CodecCache(
             backend=backend,

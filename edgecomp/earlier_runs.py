@@ -92,16 +92,17 @@ class EarlierRuns:
     def __enter__(self) -> EarlierRuns:
         with self._stack as stack:
             stack.callback(lambda: self._reading.close())
+            if self._finished:
+                # Before what others have left: of the target's own members it is made again.
+                with contextlib.suppress(EdgecompError):
+                    reader = ArchiveReader(self._target, max_members=None, max_expansion=None)
+                    self._readers.append(stack.enter_context(reader))
             folder = _open_folder(self._target)
             if folder is not None:
                 stack.callback(folder.close)
                 for leftover in leftovers(folder.names(), (self._target.name,)):
                     if leftover.settings == self._settings:
                         self._open(leftover, folder, stack)
-            if self._finished:
-                with contextlib.suppress(EdgecompError):
-                    reader = ArchiveReader(self._target, max_members=None, max_expansion=None)
-                    self._readers.append(stack.enter_context(reader))
             self._stack = stack.pop_all()
         return self
 

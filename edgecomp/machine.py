@@ -1,4 +1,4 @@
-"""What this process may use of its machine: processors and memory.
+"""What this process may use of its machine: processors, memory, packages.
 
 On Linux a process may be confined in several ways at once: by its affinity, by resource limits, and
 by the limits of its control group and of every group that this one is in (containers, systemd's
@@ -7,10 +7,11 @@ services). The least of them counts.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -37,6 +38,17 @@ def usable_cpus() -> int:
     if hasattr(os, "process_cpu_count"):
         counts.append(os.process_cpu_count() or counts[0])
     return max(1, min([*counts, *_cpu_quotas(_PROCESS)]))
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those of the packages that are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than all else here
+
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def usable_memory() -> int:

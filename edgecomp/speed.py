@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgecomp.backends import Backend, load_backend
+from edgecomp.choices import safe_precision
 from edgecomp.golden import picture
 
 if TYPE_CHECKING:
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 # Pictures to measure on, (width, height): the first that is quick enough.
 SIZES: Final = ((768, 512), (384, 256), (192, 128))
 _SMALL: Final = (96, 64)
-# Something else than the default has to be better by so much: what is measured varies, and the
-# default is right everywhere.
-MARGIN: Final = 0.9
-_FEWEST_ROUNDS: Final = 3
+# Something else than the default has to take less than so much of its time: what is measured
+# varies, and the default is right everywhere. Reading files, coding symbols and writing files gain
+# from threads too, and are not measured: fewer have to be worth it by far.
+PRECISION_MARGIN: Final = 0.9
+THREADS_MARGIN: Final = 0.75
+_FEWEST_ROUNDS: Final = 4
 _MOST_ROUNDS: Final = 7
 
 
@@ -92,18 +95,29 @@ def measure_speed(model: Model, *, cores: int, seconds: float) -> Speed:
     return Speed(size, tuple(timings))
 
 
-def quickest(speed: Speed, precisions: Iterable[str], cores: int) -> tuple[str, int]:
+def quickest(speed: Speed, precisions: Collection[str], cores: int) -> tuple[str, int]:
     """The precision and the number of threads to work with.
 
     int8 and all cores, unless something else is clearly quicker.
+
+    Args:
+        speed: what was measured.
+        precisions: that there are.
+        cores: the most threads that were measured.
     """
-    available = sorted(precisions, key=lambda precision: precision != "int8")
-    precision, threads = available[0], cores
-    best = speed.of(precision, threads)
-    for timing in sorted(speed.timings, key=lambda t: (t.precision != "int8", -t.threads)):
-        if best is None or timing.milliseconds < MARGIN * best:
-            precision, threads, best = timing.precision, timing.threads, timing.milliseconds
-    return precision, threads
+    precision = safe_precision(precisions)
+    for other in sorted(precisions):
+        if _is_less(speed.of(other, cores), PRECISION_MARGIN, speed.of(precision, cores)):
+            precision = other
+    limit = speed.of(precision, cores)
+    for timing in sorted(speed.timings, key=lambda timing: timing.milliseconds):
+        if timing.precision == precision and _is_less(timing.milliseconds, THREADS_MARGIN, limit):
+            return precision, timing.threads
+    return precision, cores
+
+
+def _is_less(time: float | None, margin: float, than: float | None) -> bool:
+    return time is not None and than is not None and time < margin * than
 
 
 def _affordable(

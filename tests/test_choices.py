@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 from edgecomp import choices
-from edgecomp.choices import Choice, best_precision, best_threads, choice_file, remembered
+from edgecomp.choices import (
+    Choice,
+    best_precision,
+    best_threads,
+    choice_file,
+    onnxruntime_version,
+    remembered,
+)
 from edgecomp.machine import usable_cpus
 
-FP32 = Choice("fp32", 1, "1.32.0")
+HERE = onnxruntime_version()
+FP32 = Choice("fp32", 1, HERE)
 BOTH = ("fp32", "int8")
 
 
@@ -34,8 +42,8 @@ def _keep(choice: Choice = FP32, **fields: Any) -> Path:
 
 def test_nothing_is_remembered_at_first() -> None:
     assert remembered() is None
-    assert best_precision(BOTH, "1.32.0") == "int8"
-    assert best_precision(("fp32",), "1.32.0") == "fp32"
+    assert best_precision(BOTH) == "int8"
+    assert best_precision(("fp32",)) == "fp32"
     assert best_threads() == usable_cpus()
 
 
@@ -43,33 +51,40 @@ def test_what_is_remembered_is_used(cache: Path) -> None:
     path = _keep()
     assert cache in path.parents
     assert remembered() == FP32
-    assert best_precision(BOTH, "1.32.0") == "fp32"
+    assert best_precision(BOTH) == "fp32"
     assert best_threads() == 1
 
 
 def test_all_cores_are_those_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    _keep(Choice("int8", None, "1.32.0"))
+    _keep(Choice("int8", None, HERE))
     assert best_threads() == usable_cpus()
-    _keep(Choice("int8", 64, "1.32.0"))
+    _keep(Choice("int8", 64, HERE))
     monkeypatch.setattr(choices, "usable_cpus", lambda: 3)
     assert best_threads() == 3
 
 
 def test_a_precision_that_the_model_lacks_is_not_taken() -> None:
     _keep()
-    assert best_precision(("int8",), "1.32.0") == "int8"
+    assert best_precision(("int8",)) == "int8"
 
 
 def test_another_onnxruntime_is_to_be_measured_anew() -> None:
-    _keep()
-    assert best_precision(BOTH, "1.33.0") == "int8"
+    _keep(Choice("fp32", 1, "0.9.0"))
+    assert remembered() is None
+    assert best_precision(BOTH) == "int8"
+    assert best_threads() == usable_cpus()
+
+
+def test_threads_are_those_of_the_precision_that_was_measured() -> None:
+    _keep(Choice("fp32", 1, HERE))
+    assert best_threads("fp32") == 1
+    assert best_threads("int8") == usable_cpus()
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {"edgecomp": "0.0.0"},
-        {"processor": "another"},
         {"precision": "auto"},
         {"precision": "int4"},
         {"precision": ["int8"]},

@@ -42,7 +42,7 @@ class OnnxBackend:
         self._model = model
         self._threads = threads
         if precision == "auto":
-            precision = best_precision(model.precisions, self._ort.__version__)
+            precision = best_precision(model.precisions)
         self.precision = precision
         self._sessions: dict[tuple[str, int], Any] = {}
         self._lock = threading.Lock()

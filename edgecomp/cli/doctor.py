@@ -12,6 +12,7 @@ from edgecomp.errors import ExitCode
 
 if TYPE_CHECKING:
     from edgecomp.doctor import Diagnosis
+    from edgecomp.speed import Speed
 
 USAGE = "[--json]"
 DESCRIPTION = """\
@@ -48,11 +49,14 @@ def run(arguments: argparse.Namespace, console: Console) -> ExitCode:
     for line in table(_facts(found)):
         console.line(line)
     console.line("")
-    width, height = found.speed.size
-    console.line(f"Milliseconds a picture of {width}x{height}, encoder and decoder networks:")
-    for line in table(_timings(found), right=(0, 1, 2)):
-        console.line("  " + line)
-    console.line("")
+    if found.speed is not None:
+        width, height = found.speed.size
+        console.line(f"Milliseconds a picture of {width}x{height}, encoder and decoder networks:")
+        for line in table(_timings(found, found.speed), right=(0, 1, 2)):
+            console.line("  " + line)
+        if found.busy:
+            console.line("  The machine had other work to do: measured again, this may differ.")
+        console.line("")
     for line in _choice(found):
         console.line(line)
     return code
@@ -79,11 +83,11 @@ def _facts(found: Diagnosis) -> list[tuple[str, str]]:
     ]
 
 
-def _timings(found: Diagnosis) -> list[tuple[str, ...]]:
+def _timings(found: Diagnosis, speed: Speed) -> list[tuple[str, ...]]:
     precisions = sorted(found.milliseconds, key=lambda precision: precision != "int8")
     rows = [("side by side", *precisions)]
-    for threads in sorted({timing.threads for timing in found.speed.timings}):
-        values = [found.speed.of(precision, threads) for precision in precisions]
+    for threads in sorted({timing.threads for timing in speed.timings}):
+        values = [speed.of(precision, threads) for precision in precisions]
         rows.append((str(threads), *("" if v is None else f"{v:.1f}" for v in values)))
     return rows
 
@@ -91,7 +95,7 @@ def _timings(found: Diagnosis) -> list[tuple[str, ...]]:
 def _choice(found: Diagnosis) -> list[str]:
     lines = [f"Chosen: {found.precision}, {plural(found.threads, 'picture')} side by side."]
     if found.remembered is None:
-        lines.append(f"Not remembered ({found.not_remembered}): give --precision and --threads.")
+        lines.append(f"Not remembered ({found.not_remembered}): '--precision auto' stays int8.")
     else:
         lines.append(f"Remembered in {found.remembered} for '--precision auto' and --threads.")
     if found.precision != "int8":
@@ -103,6 +107,7 @@ def _choice(found: Diagnosis) -> list[str]:
 
 
 def _record(found: Diagnosis) -> dict[str, Any]:
+    speed = found.speed
     return {
         "cpu": found.cpu,
         "architecture": found.architecture,
@@ -119,9 +124,10 @@ def _record(found: Diagnosis) -> dict[str, Any]:
                 "threads": timing.threads,
                 "milliseconds": round(timing.milliseconds, 3),
             }
-            for timing in found.speed.timings
+            for timing in (() if speed is None else speed.timings)
         ],
-        "picture": found.speed.size,
+        "picture": None if speed is None else speed.size,
+        "busy": found.busy,
         "precision": found.precision,
         "threads": found.threads,
         "golden": found.golden,

@@ -70,8 +70,7 @@ def add_threads(parser: argparse._ActionsContainer) -> None:
         "--threads",
         type=threads,
         metavar="N",
-        help="files worked on side by side (default: the cores that this process may use, or fewer "
-        "where 'edgecomp doctor' found that quicker)",
+        help="files worked on side by side (default: the cores that this process may use)",
     )
 
 

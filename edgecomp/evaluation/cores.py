@@ -7,10 +7,9 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from edgecomp._version import VERSION
-from edgecomp.machine import usable_cpus
+from edgecomp.machine import usable_cpus, versions
 from edgecomp.processor import processor_name
 
 _PACKAGES = ("onnxruntime", "numpy", "pillow", "pillow-heif", "pillow-jxl-plugin")
@@ -42,17 +41,10 @@ def confined(cores: int | None) -> Iterator[int]:
 
 def machine() -> dict[str, str]:
     """Words about this machine, by subject."""
+    packages = {"edgecomp": VERSION, **versions(_PACKAGES)}
     return {
         "processor": processor_name(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": ", ".join([f"edgecomp {VERSION}", *_versions()]),
+        "packages": ", ".join(f"{name} {found}" for name, found in packages.items()),
     }
-
-
-def _versions() -> Iterator[str]:
-    for package in _PACKAGES:
-        try:
-            yield f"{package} {version(package)}"
-        except PackageNotFoundError:
-            continue

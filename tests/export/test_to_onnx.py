@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from common import HANG_SECONDS, in_parts_as_whole
 
+from edgecomp import golden
+from edgecomp.models import load_model
+
 from .conftest import ROOT, Command, environment
 
 PRECISIONS = ("fp32", "int8")
@@ -126,7 +129,8 @@ def test_manifest(exported: Path) -> None:
         for entry in record["graphs"][part].values():
             listed[entry["file"]] = entry["sha256"]
     files = {p.relative_to(exported).as_posix() for p in exported.rglob("*") if p.is_file()}
-    assert files == {*listed, "model.json"}
+    assert files == {*listed, "model.json", "golden.json"}
+    assert golden.check(load_model(exported)) == []
     for name, sha256 in listed.items():
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == sha256
 
