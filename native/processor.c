@@ -5,28 +5,20 @@
 
 #include "x86_features.h"
 
-static int has(uint32_t value, unsigned bit)
-{
-    return (int)(value >> bit & 1u);
-}
-
-/* The bits are those of Intel's and AMD's manuals for CPUID. */
 unsigned edgecomp_processor(void)
 {
-    const struct x86_registers seven = x86_cpuid(7, 0);
-    unsigned found = has(x86_cpuid(1, 0).c, 19) ? EDGECOMP_PROCESSOR_SSE41 : 0u;
+    unsigned found = 0;
 
-    if (!x86_keeps(X86_KEEPS_AVX)) {
-        return found;
+    if ((x86_cpuid(1, 0).c & 1u << 19) != 0) {
+        found |= EDGECOMP_PROCESSOR_SSE41;
     }
     if (x86_has_avx2()) {
         found |= EDGECOMP_PROCESSOR_AVX2;
     }
-    if (x86_keeps(X86_KEEPS_AVX512) && has(seven.b, 16) && has(seven.b, 30) && has(seven.b, 31)) {
+    if (x86_has_avx512()) {
         found |= EDGECOMP_PROCESSOR_AVX512;
     }
-    /* AVX-VNNI is the same for processors without AVX-512; the leaf says how many parts it has. */
-    if (x86_has_avx512_vnni() || (seven.a >= 1 && has(x86_cpuid(7, 1).a, 4))) {
+    if (x86_has_avx512_vnni() || x86_has_avx_vnni()) {
         found |= EDGECOMP_PROCESSOR_DOT_PRODUCT;
     }
     return found;

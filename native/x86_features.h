@@ -85,13 +85,24 @@ static inline int x86_has_avx2(void)
     return (x86_cpuid(7, 0).b & 1u << 5) != 0 && x86_keeps(X86_KEEPS_AVX);
 }
 
-/* AVX-512 F, BW, VL and VNNI. */
-static inline int x86_has_avx512_vnni(void)
+/* AVX-512 F, BW and VL. */
+static inline int x86_has_avx512(void)
 {
     const uint32_t wanted = 1u << 16 | 1u << 30 | 1u << 31;
-    const struct x86_registers seven = x86_cpuid(7, 0);
 
-    return (seven.b & wanted) == wanted && (seven.c & 1u << 11) != 0 && x86_keeps(X86_KEEPS_AVX512);
+    return (x86_cpuid(7, 0).b & wanted) == wanted && x86_keeps(X86_KEEPS_AVX512);
+}
+
+/* These, and dot products of bytes. */
+static inline int x86_has_avx512_vnni(void)
+{
+    return x86_has_avx512() && (x86_cpuid(7, 0).c & 1u << 11) != 0;
+}
+
+/* The dot products alone, on 256 bits, of processors without AVX-512. Leaf 7 says how many parts it has. */
+static inline int x86_has_avx_vnni(void)
+{
+    return x86_cpuid(7, 0).a >= 1 && (x86_cpuid(7, 1).a & 1u << 4) != 0 && x86_keeps(X86_KEEPS_AVX);
 }
 
 #endif
