@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -156,9 +156,7 @@ def compress_folder(
         settled = precision if dask is None else settled_precision(precision, quality, model)
         codec = load(precision=settled)
         if resume and precision == "auto" and not finished:
-            # The machine's choice may have changed since the run began that this one goes on from.
-            begun = begun_precision(target, codec, max_pixels)
-            codec = codec if begun is None else load(precision=begun)
+            codec = _as_begun(target, codec, load, max_pixels)
     hears = progress or Silent()
     tally = _Tally(skipped=list(found.skipped))
     settings = settings_of(codec, max_pixels)
@@ -224,6 +222,15 @@ def compress_folder(
         coded_here=tuple(tally.coded_here),
         unfinished=unfinished_beside(target),
     )
+
+
+def _as_begun(
+    target: Path, codec: Codec, load: Callable[..., Codec], max_pixels: int | None
+) -> Codec:
+    """The codec, or one of the precision that the interrupted run had: what "auto" stands for may
+    have changed since."""
+    begun = begun_precision(target, codec, max_pixels)
+    return codec if begun is None else load(precision=begun)
 
 
 def _is_coded(job: Job) -> bool:
