@@ -48,7 +48,7 @@ from edgecomp.errors import (
 )
 from edgecomp.fleet import open_fleet
 from edgecomp.names import Note
-from edgecomp.prepare import NotCodedError
+from edgecomp.sending import NotCodedError
 
 if sys.platform == "win32":
     pytest.skip("processes as POSIX has them", allow_module_level=True)
@@ -297,18 +297,20 @@ def test_few_pictures_are_on_their_way(
     make_pictures(tmp_path / "in", 40)
     submit, outcome = Cluster.submit, Cluster._outcome
     lock = threading.Lock()
-    counts = {"now": 0, "most": 0, "all": 0}
+    now: set[Any] = set()
+    counts = {"most": 0, "all": 0}
 
     def submitted(self: Cluster, *arguments: Any, **options: Any) -> Any:
+        told = submit(self, *arguments, **options)
         with lock:
-            counts["now"] += 1
+            now.add(told)
             counts["all"] += 1
-            counts["most"] = max(counts["most"], counts["now"])
-        return submit(self, *arguments, **options)
+            counts["most"] = max(counts["most"], len(now))
+        return told
 
     def over(self: Cluster, told: Any) -> Any:
         with lock:
-            counts["now"] -= 1
+            now.discard(told)
         return outcome(self, told)
 
     monkeypatch.setattr(Cluster, "submit", submitted)
