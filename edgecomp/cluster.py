@@ -175,8 +175,13 @@ class Cluster:
         for told in open_ones:
             told.cancel()
 
-    def _check(self) -> None:
-        """Raise what ends the waiting, if anything does."""
+    def check(self) -> None:
+        """See that there is a going on.
+
+        Raises:
+            ClusterError: the connection is lost, there are no workers, or `fail` was called.
+            CancelledError: `stop` was called.
+        """
         if self._stopped:
             raise CancelledError("the job that this was asked for has ended")
         if self._failure is not None:
@@ -242,7 +247,7 @@ class Cluster:
         """
         import toolz  # which comes with Dask
 
-        self._check()
+        self.check()
         try:
             asked = self._client.submit(
                 toolz.compose(methodcaller(function, request), importlib.import_module),
@@ -295,7 +300,7 @@ class Cluster:
         left = None if until is None else max(0.0, until - time.monotonic())
         with contextlib.suppress(CancelledError, TimeoutError):
             told.exception(left)
-        self._check()
+        self.check()
         if not told.done():
             raise RequestError("no answer in time")
         return self._outcome(told)

@@ -36,7 +36,7 @@ from edgecomp.pictures import is_picture_name
 from edgecomp.pipeline import Budget, Progress, Silent, in_order
 from edgecomp.prepare import Job, Preparer, Ready, plan_jobs, unreadable
 from edgecomp.scan import Scan, scan
-from edgecomp.sending import Sender
+from edgecomp.sending import sent_ahead
 from edgecomp.single import StrPath, compress_picture
 from edgecomp.source_file import SourceChangedError
 from edgecomp.summary import CompressSummary
@@ -187,10 +187,7 @@ def compress_folder(
             writer = ArchiveWriter(out.file)
             budget = Budget(usable_memory() // 2)
             preparer = Preparer(codec, max_pixels, budget=budget, threads=workers)
-            sent = None
-            if fleet is not None:
-                sender = Sender(fleet)
-                sent = in_order(sender.send, jobs, threads=fleet.ahead, stop=sender.stop)
+            sent = None if fleet is None else sent_ahead(fleet, jobs)
             work = in_order(
                 preparer.prepare,
                 jobs if sent is None else sent,

@@ -91,6 +91,14 @@ class Fleet:
         """Within the block a file of so many bytes may be in memory; waits until it may."""
         return self._budget.hold(_COPIES * size)
 
+    def check(self) -> None:
+        """See that there is a going on.
+
+        Raises:
+            ClusterError: there is none.
+        """
+        self._cluster.check()
+
     def stop(self) -> None:
         """Let all threads that wait for room, or for an answer, give up."""
         self._budget.stop()

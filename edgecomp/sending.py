@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterable
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from typing import Final, Protocol
 
 from edgecomp.codestream import Origin
 from edgecomp.errors import UnsupportedPictureError
+from edgecomp.output import reason_of
 from edgecomp.picture_coder import Coded
 from edgecomp.pictures import is_picture_name
-from edgecomp.pipeline import Budget
+from edgecomp.pipeline import Budget, in_order
 from edgecomp.prepare import Job, Sent
 from edgecomp.scan import Entry
 from edgecomp.source_file import SourceChangedError, SourceFile
@@ -31,6 +33,11 @@ class Elsewhere(Protocol):
         """Size in bytes of the largest file that they are sent."""
         ...
 
+    @property
+    def ahead(self) -> int:
+        """How many pictures are best on their way at a time."""
+        ...
+
     def room(self, size: int) -> AbstractContextManager[None]:
         """Within the block a file of so many bytes may be in memory; waits until it may."""
         ...
@@ -45,38 +52,50 @@ class Elsewhere(Protocol):
         """
         ...
 
+    def check(self) -> None:
+        """See that there is a going on.
+
+        Raises:
+            ClusterError: there is none.
+        """
+        ...
+
     def stop(self) -> None:
         """Let all threads that wait for room, or for an answer, give up."""
         ...
 
 
-class Sender:
-    """Sends pictures to other machines. Safe to use from several threads at once.
+def sent_ahead(elsewhere: Elsewhere, jobs: Iterable[Job]) -> Generator[Job | Sent, None, None]:
+    """What others make of jobs, in order; a job itself where it is none for them.
 
-    All else is left to `Preparer.prepare`, to which what `send` gives is to be passed on in order:
-    so no more than this machine works on is held open, or in memory, while a picture before it is
-    on its way. Only codestreams wait here.
+    All that is left to do is for `Preparer.prepare`, in its turn: so while a picture is waited for,
+    no more of those after it are open or in memory than this machine works on, and only codestreams
+    wait. To be closed, which lets what is on its way be forgotten.
 
-    Args:
-        elsewhere: the other machines.
+    Raises:
+        ClusterError: there is no going on. It does not wait for its turn.
     """
+    sender = _Sender(elsewhere)
+    work = in_order(sender.send, jobs, threads=elsewhere.ahead, stop=sender.stop)
+    with closing(work) as results:
+        for result in results:
+            elsewhere.check()
+            yield result
+
+
+class _Sender:
+    """Sends pictures to other machines. Safe to use from several threads at once."""
 
     def __init__(self, elsewhere: Elsewhere) -> None:
         self._elsewhere = elsewhere
         self._reading = Budget(_READ_AT_ONCE)
 
     def stop(self) -> None:
-        """Let all threads in `send` give up."""
+        """Let all threads in `send` give up, with CancelledError."""
         self._reading.stop()
         self._elsewhere.stop()
 
     def send(self, job: Job) -> Job | Sent:
-        """What others make of a job; the job itself if it is none for them.
-
-        Raises:
-            ClusterError: there is no going on.
-            CancelledError: `stop` was called.
-        """
         entry = job.entry
         if job.copy or entry is None or not self._is_sent(entry):
             return job
@@ -87,7 +106,7 @@ class Sender:
                 return self._send(job, entry)
         except OSError as error:
             # Preparing it will tell, if it fails there too.
-            return Sent(job, failed=str(error))
+            return Sent(job, failed=reason_of(error))
 
     def _is_sent(self, entry: Entry) -> bool:
         is_picture = entry.kind == "file" and is_picture_name(entry.source)
