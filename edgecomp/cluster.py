@@ -6,12 +6,15 @@ The package distributed is imported when a cluster is connected to. Whatever it 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import threading
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from operator import methodcaller
 from types import TracebackType
 from typing import Any, Final
@@ -25,9 +28,10 @@ _BUSY_SECONDS: Final = 60.0
 # How long a cluster without workers is waited for.
 WORKERS_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 5.0
-# How often it is looked whether there are workers, and whether the connection is still there.
+# How often it is looked whether there are workers, and whether the connection is still there; and
+# how often at the start.
 _LOOK_SECONDS: Final = 5.0
-_TICK_SECONDS: Final = 1.0
+_FIRST_LOOK_SECONDS: Final = 0.25
 _SETTINGS: Final = {
     # Pictures are sent with their requests on purpose: a request outlives the worker that has it.
     "distributed.admin.large-graph-warning-threshold": "1 TiB",
@@ -64,11 +68,10 @@ class Cluster:
         self.address = printable(address)
         self._name = address
         self._stack = contextlib.ExitStack()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._open: set[Future[Any]] = set()
         self._stopped = False
         self._failure: ClusterError | None = None
-        self._next_look = time.monotonic() + _LOOK_SECONDS
-        self._empty_since: float | None = None
 
     def __enter__(self) -> Cluster:
         try:
@@ -90,6 +93,7 @@ class Cluster:
                 raise self._unreachable(error) from error
             stack.callback(self._close)
             self._wait_for_workers()
+            self._client.loop.add_callback(self._watch)
             self._stack = stack.pop_all()
         return self
 
@@ -136,7 +140,7 @@ class Cluster:
         while not self.threads():
             if time.monotonic() > until:
                 raise self._no_workers()
-            time.sleep(_TICK_SECONDS / 4)
+            time.sleep(_FIRST_LOOK_SECONDS)
 
     def __exit__(
         self,
@@ -154,30 +158,70 @@ class Cluster:
 
     def stop(self) -> None:
         """Let whoever waits for an answer give up, with CancelledError."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
-            self._changed.notify_all()
+        self._give_up()
 
     def fail(self, failure: ClusterError) -> ClusterError:
         """Let whoever waits for an answer give up for this reason; the first that was given."""
-        with self._changed:
-            self._failure = self._failure or failure
-            self._changed.notify_all()
-            return self._failure
+        with self._lock:
+            self._failure = first = self._failure or failure
+        self._give_up()
+        return first
+
+    def _give_up(self) -> None:
+        with self._lock:
+            open_ones = list(self._open)
+        for told in open_ones:
+            told.cancel()
+
+    def check(self) -> None:
+        """See that there is a going on.
+
+        Raises:
+            ClusterError: the connection is lost, there are no workers, or `fail` was called.
+            CancelledError: `stop` was called.
+        """
+        if self._stopped:
+            raise CancelledError("the job that this was asked for has ended")
+        if self._failure is not None:
+            raise self._failure
 
     def threads(self) -> dict[str, int]:
         """How many threads each worker has, by its address.
 
         Raises:
             ClusterError: the scheduler does not answer.
+            CancelledError: `stop` was called.
         """
+        found: dict[str, int] = self.result(self._begin(self._count))
+        return found
+
+    async def _count(self) -> dict[str, int]:
         try:
-            found = self._client.sync(
-                self._client.scheduler.ncores, workers=None, callback_timeout=_BUSY_SECONDS
-            )
+            asked = self._client.scheduler.ncores(workers=None)
+            found = await asyncio.wait_for(asked, _BUSY_SECONDS)
         except Exception as error:
             raise self._lost(error) from error
         return {str(address): int(count) for address, count in found.items()}
+
+    async def _watch(self) -> None:
+        """From time to time see whether the scheduler answers and whether there are workers. On the
+        client's own loop, since a thread in a call of Dask cannot be told to give up."""
+        empty_since = None
+        while not (self._stopped or self._failure):
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                found = await self._count()
+            except ClusterError:  # all know it already
+                return
+            now = time.monotonic()
+            if found:
+                empty_since = None
+            elif empty_since is None:
+                empty_since = now
+            elif now - empty_since > WORKERS_SECONDS:
+                self.fail(self._no_workers())
 
     def submit(
         self,
@@ -198,11 +242,12 @@ class Cluster:
             worker: which is to answer; None for any.
 
         Raises:
-            ClusterError: the connection is lost.
+            ClusterError: the connection is lost, or `fail` was called.
+            CancelledError: `stop` was called.
         """
         import toolz  # which comes with Dask
 
-        told: Future[Any] = Future()
+        self.check()
         try:
             asked = self._client.submit(
                 toolz.compose(methodcaller(function, request), importlib.import_module),
@@ -212,20 +257,32 @@ class Cluster:
                 allow_other_workers=False,
                 pure=False,
             )
-            self._client.loop.add_callback(self._fetch, asked, told)
+        except Exception as error:
+            raise self._lost(error) from error
+        # From the worker that has the answer; Dask asks for it again if that worker is lost. (A
+        # blocking call would hear of nothing else all the time.)
+        return self._begin(partial(self._client.gather, asked, asynchronous=True))
+
+    def _begin(self, work: Callable[[], Awaitable[Any]]) -> Future[Any]:
+        """Let the client's loop do something; each who waits for it is woken by that alone."""
+        told: Future[Any] = Future()
+        with self._lock:
+            ended = self._stopped or self._failure is not None
+            if not ended:
+                self._open.add(told)
+        if ended:
+            told.cancel()
+            return told
+        told.add_done_callback(self._forget)
+        try:
+            self._client.loop.add_callback(_settle, work, told)
         except Exception as error:
             raise self._lost(error) from error
         return told
 
-    async def _fetch(self, asked: Any, told: Future[Any]) -> None:
-        """Wait for an answer and get it from the worker that has it; asked again of another one if
-        that worker is lost meanwhile. (A blocking call would hear of nothing else all the time.)"""
-        try:
-            told.set_result(await self._client.gather(asked, asynchronous=True))
-        except BaseException as error:
-            told.set_exception(error)
-        with self._changed:
-            self._changed.notify_all()
+    def _forget(self, told: Future[Any]) -> None:
+        with self._lock:
+            self._open.discard(told)
 
     def result(self, told: Future[Any], *, until: float | None = None) -> Any:
         """Wait for the answer to what was submitted.
@@ -236,37 +293,17 @@ class Cluster:
 
         Raises:
             RequestError: it has failed, or was given up.
-            ClusterError: the connection is lost, or there are no workers any more.
+            ClusterError: the connection is lost, or there are no workers any more, or `fail` was
+                called.
             CancelledError: `stop` was called.
         """
-        while True:
-            with self._changed:
-                if not (told.done() or self._stopped or self._failure):
-                    self._changed.wait(_TICK_SECONDS)
-                if self._stopped:
-                    raise CancelledError("the job that this was asked for has ended")
-                if self._failure is not None:
-                    raise self._failure
-                if told.done():
-                    break
-            if until is not None and time.monotonic() > until:
-                raise RequestError("no answer in time")
-            self._look()
+        left = None if until is None else max(0.0, until - time.monotonic())
+        with contextlib.suppress(CancelledError, TimeoutError):
+            told.exception(left)
+        self.check()
+        if not told.done():
+            raise RequestError("no answer in time")
         return self._outcome(told)
-
-    def _look(self) -> None:
-        """From time to time, one thread for all: see whether there are workers."""
-        with self._changed:
-            now = time.monotonic()
-            if now < self._next_look:
-                return
-            self._next_look = now + _LOOK_SECONDS
-        if self.threads():
-            self._empty_since = None
-        elif self._empty_since is None:
-            self._empty_since = now
-        elif now - self._empty_since > WORKERS_SECONDS:
-            raise self.fail(self._no_workers())
 
     def _outcome(self, told: Future[Any]) -> Any:
         try:
@@ -291,6 +328,20 @@ class Cluster:
 
     def _unreachable(self, error: Exception) -> ClusterError:
         return ClusterError(f"the cluster cannot be reached ({_words(error)})", path=self.address)
+
+
+async def _settle(work: Callable[[], Awaitable[Any]], told: Future[Any]) -> None:
+    answer, problem = None, None
+    try:
+        answer = await work()
+    except BaseException as error:
+        problem = error
+    if not told.set_running_or_notify_cancel():
+        return  # whoever asked has given up
+    if problem is None:
+        told.set_result(answer)
+    else:
+        told.set_exception(problem)
 
 
 def _words(error: BaseException) -> str:

@@ -36,6 +36,7 @@ from edgecomp.pictures import is_picture_name
 from edgecomp.pipeline import Budget, Progress, Silent, in_order
 from edgecomp.prepare import Job, Preparer, Ready, plan_jobs, unreadable
 from edgecomp.scan import Scan, scan
+from edgecomp.sending import sent_ahead
 from edgecomp.single import StrPath, compress_picture
 from edgecomp.source_file import SourceChangedError
 from edgecomp.summary import CompressSummary
@@ -182,13 +183,14 @@ def compress_folder(
         with file as out:
             writer = ArchiveWriter(out.file)
             budget = Budget(usable_memory() // 2)
-            preparer = Preparer(codec, max_pixels, budget=budget, threads=workers, elsewhere=fleet)
+            preparer = Preparer(codec, max_pixels, budget=budget, threads=workers)
+            sent = None if fleet is None else sent_ahead(fleet, jobs)
             work = in_order(
                 preparer.prepare,
-                jobs,
-                threads=workers if fleet is None else max(workers, fleet.ahead),
+                jobs if sent is None else sent,
+                threads=workers,
                 budget=budget,
-                stop=None if fleet is None else fleet.stop,
+                stop=None if sent is None else sent.close,
                 discard=Ready.close,
             )
             with closing(work) as results:

@@ -26,7 +26,7 @@ from edgecomp.models import load_model, shipped_model
 from edgecomp.picture_coder import Coded, PictureCoder
 from edgecomp.pictures import open_picture
 from edgecomp.pipeline import Budget
-from edgecomp.prepare import NotCodedError
+from edgecomp.sending import NotCodedError
 
 # Larger files are coded here: every machine on the way holds all of one.
 SENT_BYTES: Final = 1 << 26
@@ -67,7 +67,7 @@ def settled_precision(precision: str, quality: str, model: str | os.PathLike[str
 
 
 class Fleet:
-    """Workers that code pictures; a `prepare.Elsewhere`. Safe to use from several threads.
+    """Workers that code pictures; a `sending.Elsewhere`. Safe to use from several threads.
 
     Args:
         cluster: connected.
@@ -90,6 +90,14 @@ class Fleet:
     def room(self, size: int) -> AbstractContextManager[None]:
         """Within the block a file of so many bytes may be in memory; waits until it may."""
         return self._budget.hold(_COPIES * size)
+
+    def check(self) -> None:
+        """See that there is a going on.
+
+        Raises:
+            ClusterError: there is none.
+        """
+        self._cluster.check()
 
     def stop(self) -> None:
         """Let all threads that wait for room, or for an answer, give up."""
@@ -118,8 +126,7 @@ class Fleet:
             reply = self._ask(picture)
         except RequestError as error:
             if error.unknown:
-                # A worker that has joined since: which one, asking all of them tells.
-                _check_workers(self._cluster, self._recipe)
+                self._check_again()
             raise NotCodedError(f"the cluster could not code it ({error})") from error
         if "kept" in reply:
             return Coded(kept=str(reply["kept"]))
@@ -127,6 +134,17 @@ class Fleet:
             return Coded(reply["codestream"], pixels)
         why = reply.get("refused", "it gave something else back")
         raise NotCodedError(f"worker {reply.get('worker')} could not code it ({why})")
+
+    def _check_again(self) -> None:
+        """A worker has joined that does not know edgecomp: which one, asking all of them tells.
+
+        Raises:
+            ClusterError: one does not fit. Nobody waits for the others then.
+        """
+        try:
+            _check_workers(self._cluster, self._recipe)
+        except ClusterError as failure:
+            raise self._cluster.fail(failure) from failure
 
     def _ask(self, picture: dict[str, Any]) -> dict[str, Any]:
         """What a worker says of a picture.

@@ -131,7 +131,8 @@ def in_order(
     """Like ``map``, on ``threads`` threads, with at most ``threads + 2`` items begun ahead.
 
     Close the generator (``contextlib.closing``) to cancel what has not begun and to wait for what
-    has: an interrupt then leaves no thread behind.
+    has: an interrupt then leaves no thread behind. Where the items are such a generator, give its
+    ``close`` as ``stop``.
 
     Args:
         function: called in the threads.
@@ -139,7 +140,8 @@ def in_order(
         threads: how many.
         budget: that ``function`` holds something of, for this job alone. It is stopped in the end,
             so that after an interrupt nobody waits for a large amount only to work in vain.
-        stop: called in the end too, for whatever else ``function`` may wait for.
+        stop: called in the end too, when nothing begins any more, for whatever else ``function``
+            may wait for.
         discard: is given each result that is not taken because the generator was closed.
     """
     pending: deque[Future[Result]] = deque()
@@ -152,11 +154,13 @@ def in_order(
         while pending:
             yield pending.popleft().result()
     finally:
+        # First, so that no thread that is let go begins another item.
+        pool.shutdown(wait=False, cancel_futures=True)
         if budget is not None:
             budget.stop()
         if stop is not None:
             stop()
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True)
         if discard is not None:
             for future in pending:
                 if not future.cancelled() and future.exception() is None:

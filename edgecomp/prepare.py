@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from threading import BoundedSemaphore
-from typing import Final, Protocol
+from typing import Final
 
 from edgecomp.archive import ArchiveReader, Member
 from edgecomp.archive_views import Kind
@@ -63,6 +61,10 @@ class Job:
         """Where the source is or was: on disk, else in the archive."""
         return self.source if self.entry is None else self.entry.path
 
+    def origin(self, mtime_ns: int) -> Origin:
+        """What a codestream says of where it comes from; of a source changed at that time."""
+        return Origin(self.suffix, mtime_ns, name_check(self.source))
+
     def anew(self) -> Job:
         """The same without the old archive."""
         return replace(self, old=None, reader=None, copy=False, instead=None)
@@ -104,31 +106,31 @@ class Ready:
             self.stream.close()
 
 
-class NotCodedError(Exception):
-    """Another machine did not code a picture; this one has to."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What another machine has made of a job: codestream, kept, or neither.
 
+    Attributes:
+        job: the job.
+        codestream: of the picture.
+        pixels: of the picture.
+        kept: why the picture is to be kept as it is.
+        failed: why this machine has to code it.
+        size: of the file that was sent, in bytes.
+        mtime_ns: of that file, nanoseconds since the epoch.
+    """
 
-class Elsewhere(Protocol):
-    """Other machines that code pictures."""
+    job: Job
+    codestream: bytes | None = None
+    pixels: int = 0
+    kept: str | None = None
+    failed: str | None = None
+    size: int = 0
+    mtime_ns: int = 0
 
-    @property
-    def largest(self) -> int:
-        """Size in bytes of the largest file that they are sent."""
-        ...
-
-    def room(self, size: int) -> AbstractContextManager[None]:
-        """Within the block a file of so many bytes may be in memory; waits until it may."""
-        ...
-
-    def code(self, data: bytes, *, name: str, origin: Origin) -> Coded:
-        """What `PictureCoder.code` gives for the bytes of a file.
-
-        Raises:
-            UnsupportedPictureError: this machine refuses the picture.
-            NotCodedError: this machine has to code it; it says why.
-            ClusterError: there is no going on.
-        """
-        ...
+    def is_of(self, source: SourceFile) -> bool:
+        """Whether what is open now is what was sent."""
+        return (self.size, self.mtime_ns) == (source.size, source.mtime_ns)
 
 
 class Preparer:
@@ -139,44 +141,46 @@ class Preparer:
         max_pixels: larger pictures are kept as they are; None for no limit.
         budget: memory that pictures side by side may take.
         threads: that a picture may use which leaves no room for another.
-        elsewhere: what is to code the pictures; None for this machine. What others cannot do is
-            then done here, on as many threads at a time.
     """
 
     def __init__(
-        self,
-        codec: Codec | None,
-        max_pixels: int | None,
-        *,
-        budget: Budget,
-        threads: int,
-        elsewhere: Elsewhere | None = None,
+        self, codec: Codec | None, max_pixels: int | None, *, budget: Budget, threads: int
     ) -> None:
         self._coder = None
         if codec is not None:
             self._coder = PictureCoder(codec, max_pixels, budget=budget, threads=threads)
-        self._elsewhere = elsewhere
-        # Without others there are no more threads than that anyway.
-        self._here: AbstractContextManager[object] = nullcontext()
-        if elsewhere is not None:
-            self._here = BoundedSemaphore(threads)
 
-    def prepare(self, job: Job) -> Ready:
-        """Do all that can be done for a member before its turn to be written."""
-        entry = job.entry
+    def prepare(self, item: Job | Sent) -> Ready:
+        """Do all that can be done for a member before its turn to be written.
+
+        Args:
+            item: a job, or what another machine has made of it: the rest is done then.
+        """
+        sent = item if isinstance(item, Sent) else Sent(item)
+        job, entry = sent.job, sent.job.entry
+        if sent.codestream is not None:
+            return Ready(
+                job,
+                kind="picture",
+                codestream=sent.codestream,
+                size=sent.size,
+                mtime_ns=sent.mtime_ns,
+                pixels=sent.pixels,
+            )
         if job.copy or entry is None:
             return Ready(job)
         if entry.kind == "folder":
             return Ready(job, kind="folder", mtime_ns=entry.mtime_ns)
         try:
             try:
-                return self._prepare_file(job, entry)
+                return self._prepare_file(sent, entry)
             except SourceChangedError:
-                return self._prepare_file(job, entry)
+                return self._prepare_file(sent, entry)
         except OSError as error:
             return unreadable(job, error)
 
-    def _prepare_file(self, job: Job, entry: Entry) -> Ready:
+    def _prepare_file(self, sent: Sent, entry: Entry) -> Ready:
+        job = sent.job
         source = SourceFile(entry)
         try:
             if not source.is_file:
@@ -195,29 +199,31 @@ class Preparer:
                     mtime_ns=source.mtime_ns,
                 )
             if picture:
-                with self._room(source.size):
-                    # A large file is read as it is decoded, others at once.
-                    if source.size <= _HELD_BYTES:
-                        source.hold()
-                    return self._prepare_picture(job, source)
-            with self._here:
-                data = source.hold()
-                packed = pack(data)
+                # A large file is read as it is decoded, others at once.
+                if source.size <= _HELD_BYTES:
+                    source.hold()
+                return self._prepare_picture(sent, source)
+            data = source.hold()
+            packed = pack(data)
         except BaseException:
             source.close()
             raise
         return Ready(job, packed=packed, size=len(data), mtime_ns=source.mtime_ns)
 
-    def _prepare_picture(self, job: Job, source: SourceFile) -> Ready:
+    def _prepare_picture(self, sent: Sent, source: SourceFile) -> Ready:
         """Code a picture, or see why not; what is not coded is read again from the file."""
-        origin = Origin(job.suffix, source.mtime_ns, name_check(job.source))
+        job = sent.job
+        if sent.kept is not None and sent.is_of(source):
+            return _keep(job, source, sent.kept)
+        assert self._coder is not None
+        origin = job.origin(source.mtime_ns)
+        size, check = source.size, source.check
         try:
-            coded, coded_here = self._code(source, job.source, origin)
+            coded = self._coder.code(source.file, size, name=job.source, origin=origin, check=check)
         except UnsupportedPictureError as error:
-            coded, coded_here = Coded(kept=error.message), None
+            coded = Coded(kept=error.message)
         if coded.kept is not None:
-            with self._here:
-                return _keep(job, source, coded.kept)
+            return _keep(job, source, coded.kept)
         # Of a large picture the pixels may be read from the file as they are coded.
         source.check()
         source.close()
@@ -228,31 +234,8 @@ class Preparer:
             size=source.size,
             mtime_ns=source.mtime_ns,
             pixels=coded.pixels,
-            coded_here=coded_here,
+            coded_here=sent.failed,
         )
-
-    def _code(self, source: SourceFile, name: str, origin: Origin) -> tuple[Coded, str | None]:
-        """What became of a picture, and why it was coded here if that was not the plan."""
-        assert self._coder is not None
-        why = None
-        if self._is_sent(source.size):
-            assert self._elsewhere is not None
-            try:
-                return self._elsewhere.code(source.hold(), name=name, origin=origin), None
-            except NotCodedError as error:
-                why = str(error)
-                source.file.seek(0)
-        with self._here:
-            size, check = source.size, source.check
-            return self._coder.code(source.file, size, name=name, origin=origin, check=check), why
-
-    def _is_sent(self, size: int) -> bool:
-        return self._elsewhere is not None and size <= self._elsewhere.largest
-
-    def _room(self, size: int) -> AbstractContextManager[None]:
-        if self._elsewhere is None or not self._is_sent(size):
-            return nullcontext()
-        return self._elsewhere.room(size)
 
 
 def unreadable(job: Job, error: OSError) -> Ready:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from edgecomp import cluster as cluster_module
 from edgecomp import compress as compress_module
 from edgecomp import fleet as fleet_module
 from edgecomp import fleet_probe
+from edgecomp import prepare as prepare_module
 from edgecomp._version import VERSION
 from edgecomp.archive import ArchiveReader
 from edgecomp.cli import main
@@ -46,9 +48,13 @@ from edgecomp.errors import (
     UnsupportedPictureError,
     UsageError,
 )
-from edgecomp.fleet import open_fleet
+from edgecomp.fleet import Fleet, open_fleet
 from edgecomp.names import Note
-from edgecomp.prepare import NotCodedError
+from edgecomp.pipeline import Budget
+from edgecomp.prepare import Job, Preparer, Ready, Sent, plan_jobs
+from edgecomp.scan import scan
+from edgecomp.sending import NotCodedError
+from edgecomp.source_file import SourceFile
 
 if sys.platform == "win32":
     pytest.skip("processes as POSIX has them", allow_module_level=True)
@@ -297,18 +303,20 @@ def test_few_pictures_are_on_their_way(
     make_pictures(tmp_path / "in", 40)
     submit, outcome = Cluster.submit, Cluster._outcome
     lock = threading.Lock()
-    counts = {"now": 0, "most": 0, "all": 0}
+    now: set[Any] = set()
+    counts = {"most": 0, "all": 0}
 
     def submitted(self: Cluster, *arguments: Any, **options: Any) -> Any:
+        told = submit(self, *arguments, **options)
         with lock:
-            counts["now"] += 1
+            now.add(told)
             counts["all"] += 1
-            counts["most"] = max(counts["most"], counts["now"])
-        return submit(self, *arguments, **options)
+            counts["most"] = max(counts["most"], len(now))
+        return told
 
     def over(self: Cluster, told: Any) -> Any:
         with lock:
-            counts["now"] -= 1
+            now.discard(told)
         return outcome(self, told)
 
     monkeypatch.setattr(Cluster, "submit", submitted)
@@ -572,6 +580,264 @@ def test_ctrl_c_while_workers_are_busy(tmp_path: Path, tiny: Path, processes: Pr
     assert run.returncode == ExitCode.INTERRUPTED
     assert err.decode().splitlines() == ["edgecomp: interrupted"]
     assert os.listdir(tmp_path) == ["in"]
+
+
+def test_ctrl_c_while_the_scheduler_is_silent(tmp_path: Path, tiny: Path) -> None:
+    """Also while it is asked what workers there are, which may take it a minute."""
+    copies(tmp_path / "in", 200)
+    (tmp_path / "out").mkdir()
+    program = "import sys; from edgecomp import cluster; cluster._LOOK_SECONDS = 0.2;"
+    program += "from edgecomp.cli import main; sys.exit(main())"
+    words = ["compress", str(tmp_path / "in"), "-o", str(tmp_path / "out" / "o.ecz")]
+    words += ["--model", str(tiny), "--dask"]
+    with Processes(tmp_path / "cluster") as processes:
+        processes.add_worker()
+        command = [sys.executable, "-c", program, *words, processes.address]
+        with started(command, cwd=tmp_path) as run:
+            wait_until(lambda: bool(left(tmp_path / "out")) or run.poll() is not None)
+            processes.scheduler.send_signal(signal.SIGSTOP)
+            time.sleep(1.5)
+            assert run.poll() is None, "it waits"
+            run.send_signal(signal.SIGINT)
+            began = time.monotonic()
+            _, err = run.communicate(timeout=HANG_SECONDS)
+            # Closing the connection may take 5 s; an answer is given up after 60.
+            assert time.monotonic() - began < 30
+    assert run.returncode == ExitCode.INTERRUPTED
+    assert err.decode().splitlines() == ["edgecomp: interrupted"]
+    assert os.listdir(tmp_path / "out") == []
+
+
+# What is done here while pictures are on their way.
+
+
+@pytest.fixture
+def many_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty pictures on their way to two workers of one thread each."""
+    monkeypatch.setattr(fleet_module, "_PER_THREAD", 30)
+
+
+@pytest.mark.usefixtures("many_ahead")
+@pytest.mark.parametrize("how", ["interrupt", "unfit"])
+def test_what_waits_to_be_done_here_is_not_done_after_the_end(
+    tmp_path: Path, compress: Compress, cluster: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Be it before or after the picture at which there was no going on."""
+    make_pictures(tmp_path / "in", 1)
+    if how == "unfit":
+        (tmp_path / "in" / "00.png").rename(tmp_path / "in" / "50.png")
+    for number in range(40):
+        (tmp_path / "in" / f"{number:02}.txt").write_text("to do\n")
+    packed: list[int] = []
+    real = prepare_module.pack
+
+    def slow(data: bytes) -> Any:
+        packed.append(len(data))
+        time.sleep(0.1)
+        return real(data)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare_module, "pack", slow)
+    ask = Fleet._ask
+
+    def asked(self: Fleet, picture: dict[str, Any]) -> dict[str, Any]:
+        if how == "unfit":
+            raise self._cluster.fail(ClusterError("the end", path="worker"))
+        return ask(self, picture)
+
+    monkeypatch.setattr(Fleet, "_ask", asked)
+    progress = After(1, interrupt) if how == "interrupt" else None
+    with pytest.raises(KeyboardInterrupt if progress else ClusterError):
+        compress("o.ecz", dask=cluster, progress=progress)
+    # Two threads: what they have begun, and what was begun before the first member was written.
+    assert len(packed) <= 6
+    assert os.listdir(tmp_path) == ["in"]
+
+
+KINDS: dict[str, Callable[[Path], object]] = {
+    "packed": lambda path: path.with_suffix(".txt").write_text("to do\n" * 20),
+    "open": lambda path: path.with_suffix(".txt").write_bytes(bytes(9000)),
+    "refused": lambda path: path.with_suffix(".png").write_text("I am no picture"),
+    "refused and open": lambda path: path.with_suffix(".png").write_bytes(bytes(9000)),
+}
+
+
+@pytest.mark.usefixtures("many_ahead")
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_files_are_held_while_a_picture_is_waited_for(
+    tmp_path: Path, compress: Compress, cluster: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Neither open nor in memory; whatever this machine keeps as it is."""
+    monkeypatch.setattr(prepare_module, "SMALL_BYTES", 8000)
+    make_pictures(tmp_path / "in", 1)
+    for number in range(1, 50):
+        KINDS[kind](tmp_path / "in" / f"{number:02}")
+    compress("without.ecz")
+    held: list[Job] = []
+    most = 0
+    prepare, close, ask = Preparer.prepare, Ready.close, Fleet._ask
+
+    def prepared(self: Preparer, item: Any) -> Ready:
+        nonlocal most
+        ready = prepare(self, item)
+        if ready.packed or ready.stream:
+            held.append(ready.job)
+            most = max(most, len(held))
+        return ready
+
+    def closed(self: Ready) -> None:
+        if self.job in held:
+            held.remove(self.job)
+        close(self)
+
+    def asked(self: Fleet, picture: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(1)  # so long that all could be done meanwhile
+        return ask(self, picture)
+
+    monkeypatch.setattr(Preparer, "prepare", prepared)
+    monkeypatch.setattr(Ready, "close", closed)
+    monkeypatch.setattr(Fleet, "_ask", asked)
+    summary = compress("with.ecz", dask=cluster)
+    assert (summary.images, summary.files, held) == (1, 50, [])
+    assert 0 < most <= 5, "two threads, two more, and the one that is written"
+    assert same(tmp_path, "without.ecz", "with.ecz")
+
+
+def test_few_files_are_open_while_they_are_sent(
+    tmp_path: Path, compress: Compress, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More pictures on their way than this process may open files: none is left out."""
+    import resource  # which Windows lacks
+
+    monkeypatch.setattr(fleet_module, "_PER_THREAD", 50)
+    copies(tmp_path / "in", 100)
+    compress("without.ecz")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = SourceFile.hold
+
+    def slowly(self: SourceFile) -> bytes:
+        time.sleep(0.1)
+        return opened(self)
+
+    monkeypatch.setattr(SourceFile, "hold", slowly)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (70, hard))
+    try:
+        summary = compress("with.ecz", dask=cluster)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (summary.images, summary.skipped, summary.coded_here) == (100, (), ())
+    assert same(tmp_path, "without.ecz", "with.ecz")
+
+
+def test_a_picture_that_changes_after_it_was_refused(
+    tmp_path: Path, tiny: Path, photo: Image.Image
+) -> None:
+    """What others have said of a file is not said of another one."""
+    make_pictures(tmp_path / "in", 1)
+    picture = tmp_path / "in" / "00.png"
+    good = picture.read_bytes()
+    picture.write_text("I am no picture")
+    codec = Codec.load(model=tiny)
+    (job,) = plan_jobs(scan([str(tmp_path / "in")]).entries, codec, None)
+    preparer = Preparer(codec, None, budget=Budget(1 << 30), threads=1)
+    found = picture.stat()
+    sent = Sent(job, kept="no", size=found.st_size, mtime_ns=found.st_mtime_ns)
+    assert preparer.prepare(sent).verbatim == "no"
+    picture.write_bytes(good)
+    ready = preparer.prepare(sent)
+    assert ready.verbatim is None
+    assert ready.codestream is not None
+
+
+# Many who wait.
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells how often a thread was woken")
+def test_who_waits_is_woken_by_its_own_answer_only(tiny: Path, processes: Processes) -> None:
+    """Thirty wait for a worker that is silent, while another answers."""
+    processes.add_worker().send_signal(signal.SIGSTOP)
+    request = {"recipe": {"version": "none"}, "picture": None}
+    ended: list[BaseException] = []
+
+    def waits(connected: Cluster, told: Any) -> None:
+        try:
+            connected.result(told)
+        except CancelledError as error:
+            ended.append(error)
+
+    with Cluster(processes.address) as connected:
+        (silent,) = connected.threads()
+        processes.add_worker()
+        asked = [
+            connected.submit("edgecomp.fleet_task", "answer", request, worker=silent)
+            for _ in range(30)
+        ]
+        threads = [threading.Thread(target=waits, args=(connected, told)) for told in asked]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        before = switches(threads)
+        (answers,) = set(connected.threads()) - {silent}
+        for _ in range(40):
+            told = connected.submit("edgecomp.fleet_task", "answer", request, worker=answers)
+            assert "unfit" in connected.result(told)
+        assert switches(threads) - before < 40, "30 threads, 40 answers"
+        connected.stop()
+        for thread in threads:
+            thread.join(HANG_SECONDS)
+        assert len(ended) == 30
+
+
+def switches(threads: list[threading.Thread]) -> int:
+    """How often these threads have gone back to sleep, all together."""
+    count = 0
+    for thread in threads:
+        status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+        count += int(status.split("\nvoluntary_ctxt_switches:")[1].split()[0])
+    return count
+
+
+def test_nobody_waits_on_when_a_worker_does_not_fit(
+    tmp_path: Path,
+    tiny: Path,
+    processes: Processes,
+    photo: Image.Image,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One thread waits for a silent worker when another finds one that lacks edgecomp."""
+    monkeypatch.setattr(fleet_module, "_CHECK_SECONDS", 1.0)
+    silent = processes.add_worker()
+    other = other_edgecomp(tmp_path / "other", OTHERS["too old"][0])
+    file = io.BytesIO()
+    photo.save(file, "PNG")
+    codec = Codec.load(model=tiny)
+    found: list[BaseException] = []
+    with open_fleet(processes.address, codec, folder=str(tiny), max_pixels=None) as fleet:
+
+        def code() -> None:
+            try:
+                fleet.code(file.getvalue(), name="a.png", origin=Origin(".png", 0, 0))
+            except BaseException as error:
+                found.append(error)
+
+        silent.send_signal(signal.SIGSTOP)
+        waiting = threading.Thread(target=code, daemon=True)
+        waiting.start()
+        wait_until(lambda: len(fleet._cluster._client.futures) == 1)
+        time.sleep(0.3)
+        processes.add_worker(other)
+        # Some of these go to the worker that is idle.
+        others = [threading.Thread(target=code, daemon=True) for _ in range(3)]
+        for thread in others:
+            thread.start()
+        for thread in (waiting, *others):
+            thread.join(HANG_SECONDS)
+            assert not thread.is_alive(), "it waits on"
+    assert len(found) == 4
+    assert {str(error) for error in found} == {str(found[0])}
+    assert "edgecomp is missing there" in str(found[0])
 
 
 # No cluster.

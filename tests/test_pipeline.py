@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -75,6 +76,58 @@ def test_closing_cancels_what_has_not_begun() -> None:
         next(results)
     assert len(begun) <= 4
     assert next(results, "over") == "over"
+
+
+def test_nothing_begins_when_those_at_work_are_let_go() -> None:
+    begun: list[int] = []
+    inside, go = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        if item:
+            begun.append(item)
+            inside.set()
+            assert go.wait(PATIENCE)
+
+    def let_go() -> None:
+        go.set()
+        time.sleep(0.2)  # in which a thread would begin the next one
+
+    with closing(in_order(work, range(10), threads=1, stop=let_go)) as results:
+        next(results)
+        assert inside.wait(PATIENCE)
+    assert begun == [1]
+
+
+@pytest.mark.parametrize("where", ["first", "second"])
+def test_one_after_another(where: str) -> None:
+    """Both end: no thread is left, and only a few results of the first wait for the second."""
+    before = threading.active_count()
+    begun = {"first": 0, "second": 0}
+    stopped: list[str] = []
+
+    def work(stage: str, item: int) -> int:
+        begun[stage] += 1
+        if stage == where and item == 20:
+            raise RuntimeError("the twentieth")
+        return item
+
+    first = in_order(
+        partial(work, "first"), range(100), threads=8, stop=partial(stopped.append, "first")
+    )
+    seen = []
+    with (
+        pytest.raises(RuntimeError, match="the twentieth"),
+        closing(in_order(partial(work, "second"), first, threads=2, stop=first.close)) as results,
+    ):
+        for result in results:
+            seen.append(result)
+            assert begun["second"] - len(seen) <= 4
+            assert begun["first"] - len(seen) <= 4 + 10
+    assert seen == list(range(len(seen)))
+    # An error of the first does not wait for the second to be done with what it has.
+    assert (20 if where == "second" else 16) <= len(seen) <= 20
+    assert stopped == ["first"]
+    assert threading.active_count() == before
 
 
 # Budgets.
