@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 from edgecomp._version import VERSION
+from edgecomp.choices import safe_precision
 from edgecomp.cluster import Cluster, RequestError
 from edgecomp.codec import Codec
 from edgecomp.codestream import Origin, parse
@@ -63,7 +64,7 @@ def settled_precision(precision: str, quality: str, model: str | os.PathLike[str
     if precision != "auto":
         return precision
     chosen = shipped_model(quality) if model is None else load_model(os.fspath(model))
-    return "int8" if "int8" in chosen.precisions else "fp32"
+    return safe_precision(chosen.precisions)
 
 
 class Fleet:
