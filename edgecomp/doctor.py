@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,11 +146,15 @@ def _to_measure(sound: Sequence[Model]) -> Model | None:
 
 
 def _is_busy() -> bool:
-    """Whether others have used a good part of the processors in the last minute."""
-    try:
-        return os.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
-    except (AttributeError, OSError):  # not on Windows
+    """Whether others have used a good part of the processors in the last minute; not known on
+    Windows."""
+    if sys.platform == "win32":
         return False
+    else:
+        try:
+            return os.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
+        except OSError:
+            return False
 
 
 def _forget() -> tuple[str | None, str | None]:

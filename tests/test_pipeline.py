@@ -115,14 +115,17 @@ def test_one_after_another(where: str) -> None:
         partial(work, "first"), range(100), threads=8, stop=partial(stopped.append, "first")
     )
     seen = []
-    with (
-        pytest.raises(RuntimeError, match="the twentieth"),
-        closing(in_order(partial(work, "second"), first, threads=2, stop=first.close)) as results,
-    ):
-        for result in results:
-            seen.append(result)
-            assert begun["second"] - len(seen) <= 4
-            assert begun["first"] - len(seen) <= 4 + 10
+
+    def run() -> None:
+        second = in_order(partial(work, "second"), first, threads=2, stop=first.close)
+        with closing(second) as results:
+            for result in results:
+                seen.append(result)
+                assert begun["second"] - len(seen) <= 4
+                assert begun["first"] - len(seen) <= 4 + 10
+
+    with pytest.raises(RuntimeError, match="the twentieth"):
+        run()
     assert seen == list(range(len(seen)))
     # An error of the first does not wait for the second to be done with what it has.
     assert (20 if where == "second" else 16) <= len(seen) <= 20
