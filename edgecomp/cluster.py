@@ -6,7 +6,6 @@ The package distributed is imported when a cluster is connected to. Whatever it 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib
 import threading
@@ -198,6 +197,8 @@ class Cluster:
         return found
 
     async def _count(self) -> dict[str, int]:
+        import asyncio  # Dask has loaded it by now; without a cluster nobody needs it
+
         try:
             asked = self._client.scheduler.ncores(workers=None)
             found = await asyncio.wait_for(asked, _BUSY_SECONDS)
@@ -208,6 +209,8 @@ class Cluster:
     async def _watch(self) -> None:
         """From time to time see whether the scheduler answers and whether there are workers. On the
         client's own loop, since a thread in a call of Dask cannot be told to give up."""
+        import asyncio
+
         empty_since = None
         while not (self._stopped or self._failure):
             await asyncio.sleep(_LOOK_SECONDS)

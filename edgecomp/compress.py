@@ -28,7 +28,6 @@ from edgecomp.earlier_runs import (
     unfinished_beside,
 )
 from edgecomp.errors import CorruptDataError, FormatError, SourceError, UsageError
-from edgecomp.fleet import check_options, open_fleet, settled_precision
 from edgecomp.machine import usable_memory
 from edgecomp.names import Note, printable
 from edgecomp.output import OutputFile, already_there, check_output, reason_of
@@ -36,7 +35,6 @@ from edgecomp.pictures import is_picture_name
 from edgecomp.pipeline import Budget, Progress, Silent, in_order
 from edgecomp.prepare import Job, Preparer, Ready, plan_jobs, unreadable
 from edgecomp.scan import Scan, scan
-from edgecomp.sending import sent_ahead
 from edgecomp.single import StrPath, compress_picture
 from edgecomp.source_file import SourceChangedError
 from edgecomp.summary import CompressSummary
@@ -127,6 +125,8 @@ def compress_folder(
     """
     started = time.monotonic()
     if dask is not None:
+        from edgecomp.fleet import check_options, open_fleet, settled_precision  # for nothing else
+
         check_options(dask, backend)
     names = [
         os.fspath(s) for s in ([sources] if isinstance(sources, (str, os.PathLike)) else sources)
@@ -184,7 +184,11 @@ def compress_folder(
             writer = ArchiveWriter(out.file)
             budget = Budget(usable_memory() // 2)
             preparer = Preparer(codec, max_pixels, budget=budget, threads=workers)
-            sent = None if fleet is None else sent_ahead(fleet, jobs)
+            sent = None
+            if fleet is not None:
+                from edgecomp.sending import sent_ahead
+
+                sent = sent_ahead(fleet, jobs)
             work = in_order(
                 preparer.prepare,
                 jobs if sent is None else sent,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 from edgecomp._version import VERSION
@@ -75,16 +78,34 @@ def evaluate(
     kept: Cache = NoCache() if cache is None else FolderCache(cache)
     models = [load_context_model(path) for path in request.context_models]
     with (
-        TemporaryDirectory(prefix="edgecomp-evaluate-") as scratch,
+        _scratch_folder() as scratch,
         confined(request.threads) as cores,
     ):
-        job = _Job(request, kept, progress, Path(scratch), cores, models)
+        job = _Job(request, kept, progress, scratch, cores, models)
         evaluation = job.run()
         if files is not None:
             files.write(
                 evaluation, job.sources, job.shown, cores=cores, progress=progress, warn=warn
             )
         return evaluation
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A folder that goes when the block ends; also when a signal comes just as it is made, which
+    `tempfile.TemporaryDirectory` does not know of."""
+    folder = Path(gettempdir(), f"edgecomp-evaluate-{os.urandom(8).hex()}")
+    ours = True
+    try:
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            ours = False
+            raise
+        yield folder
+    finally:
+        if ours:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Job:
