@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgecomp._version import VERSION
-from edgecomp.constants import PRECISIONS
+from edgecomp.constants import MAX_THREADS, PRECISIONS
 from edgecomp.machine import usable_cpus, versions
 from edgecomp.processor import processor_name
 
-MAX_THREADS: Final = 1024
 _MAX_BYTES: Final = 1 << 16
 
 

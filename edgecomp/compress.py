@@ -141,6 +141,7 @@ def compress_folder(
     if dry_run:
         return _would_do(target, found, time.monotonic() - started)
     workers = threads or best_threads(precision)
+    folder = None if model is None else os.fspath(model)
     pictures = sum(is_picture_name(entry.source) for entry in found.entries)
     # Where the target is there already, all that this run can do is find it complete.
     finished = resume and os.path.lexists(target) and not (force or update)
@@ -150,11 +151,11 @@ def compress_folder(
             Codec.load,
             quality,
             backend=backend,
-            model=None if model is None else os.fspath(model),
+            model=folder,
             coder=coder,
             threads=max(1, workers // pictures),
         )
-        settled = precision if dask is None else settled_precision(precision, quality, model)
+        settled = precision if dask is None else settled_precision(precision, quality, folder)
         codec = load(precision=settled)
         if resume and precision == "auto" and not finished:
             codec = _as_begun(target, codec, load, max_pixels)
@@ -172,7 +173,6 @@ def compress_folder(
             jobs = earlier.take_over(jobs, codec)
         fleet = None
         if dask is not None and codec is not None and any(_is_coded(job) for job in jobs):
-            folder = None if model is None else os.fspath(model)
             fleet = stack.enter_context(
                 open_fleet(dask, codec, folder=folder, max_pixels=max_pixels)
             )

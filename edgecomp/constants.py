@@ -76,6 +76,9 @@ DEFAULT_MAX_EXPANSION: Final = 1 << 30
 # The longest side of a tile that edgecomp writes, in pixels: a larger picture is coded in several.
 MAX_TILE_SIDE: Final = 2048
 
+# The most threads that anybody may ask for, or be told to.
+MAX_THREADS: Final = 1024
+
 # Qualities: points A, B and C of the paper, Table 1.
 QUALITIES: Final = ("A", "B", "C")
 DEFAULT_QUALITY: Final = "B"

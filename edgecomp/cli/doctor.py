@@ -107,6 +107,8 @@ def _choice(found: Diagnosis) -> list[str]:
 
 
 def _record(found: Diagnosis) -> dict[str, Any]:
+    from edgecomp.summary import notes_to_json
+
     speed = found.speed
     return {
         "cpu": found.cpu,
@@ -132,6 +134,6 @@ def _record(found: Diagnosis) -> dict[str, Any]:
         "threads": found.threads,
         "golden": found.golden,
         "models": found.models,
-        "wrong": [{"path": note.path, "reason": note.reason} for note in found.wrong],
+        "wrong": notes_to_json(found.wrong),
         "remembered": found.remembered,
     }

@@ -11,10 +11,10 @@ from edgecomp.constants import (
     DEFAULT_MAX_EXPANSION,
     DEFAULT_MAX_MEMBERS,
     DEFAULT_MAX_PIXELS,
+    MAX_THREADS,
     PRECISIONS,
 )
 
-MAX_THREADS = 1024
 _MEGA = 1_000_000
 _GIBI = 1 << 30
 

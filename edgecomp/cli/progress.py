@@ -113,7 +113,7 @@ def waiting(text: str, *, wanted: bool) -> Iterator[None]:
         text: one short line.
         wanted: whether to say it.
     """
-    shown = wanted and sys.stderr is not None and is_terminal(sys.stderr)
+    shown = wanted and _on_terminal()
     if shown:
         sys.stderr.write(text)
         sys.stderr.flush()

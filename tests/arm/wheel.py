@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 from common import ROOT
+from elf import needed_by
 
 from arm.root import found_program
 
@@ -107,15 +108,14 @@ def check_wheel(wheel: Path, scratch: Path) -> str:
         names = [name for name in archive.namelist() if name.endswith(".so")]
         assert names == ["edgecomp/_native.abi3.so"], names
         library = Path(archive.extract(names[0], scratch))
-    head = library.read_bytes()[:20]
+    data = library.read_bytes()
+    head = data[:20]
     assert head[:6] == b"\x7fELF\x02\x01", "not a 64-bit little-endian ELF file"
     machine = int.from_bytes(head[18:20], "little")
     assert machine == AARCH64, f"ELF machine {machine}, not AArch64"
     tool = found_program("aarch64-linux-gnu-readelf", "readelf")
-    text = subprocess.run(
-        [tool, "-dVW", library], capture_output=True, text=True, check=True
-    ).stdout
-    needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", text))
+    text = subprocess.run([tool, "-VW", library], capture_output=True, text=True, check=True).stdout
+    needed = needed_by(data)
     assert needed <= {"libc.so.6", "ld-linux-aarch64.so.1"}, needed
     versions = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_([\d.]+)", text)}
     newest = ".".join(map(str, max(versions, default=())))
