@@ -7,7 +7,8 @@ python -m export.context MODELDIR --from CHECKPOINT
 Training pictures go through the model's int8 encoder once; then the context model learns to predict
 their symbols. The float16 checkpoint is what the file in the folder is made of, to the byte, so a
 model exported anew gets the same one by --from. A checkpoint knows which encoder it is for.
-With --init training goes on from such a checkpoint, of an encoder whose channels mean the same;
+With --init training goes on from such a checkpoint, or from a network's that was trained with a
+coder (export.finetune --coder), of an encoder whose channels mean the same;
 where the model has its symbols chosen, it is then on the symbols that these parameters choose, and
 not on the rounded ones.
 The last lines say what the held-back pictures cost, in bits per pixel.
@@ -38,7 +39,7 @@ from edgecomp.errors import EdgecompError
 from edgecomp.models import Model, load_model
 from export import checkpoint, data, golden, manifest
 from export.context_file import pack
-from export.context_model import FIXED, ContextError, Weights, bits, predict, start
+from export.context_model import FIXED, ContextError, Weights, bits, predict, start, within
 
 FILE = "context.bin"
 LOG_SECONDS = 30.0
@@ -299,6 +300,7 @@ def main(argv: list[str] | None = None) -> int:
             plan = Plan(**{name: getattr(args, name) for name in Plan.__dataclass_fields__
                            if hasattr(args, name)})  # fmt: skip
             known = checkpoint.load(args.init).averaged() if args.init else None
+            known = known and (within(known) or known)
             found, line = train(load_model(args.model), plan, args.data, known)
             print(line)
             if args.release:

@@ -72,6 +72,12 @@ def start(
 
 
 FIXED = ("order", "std")  # not trained
+PREFIX = "coder/"  # of such weights among those of a network that was trained with them
+
+
+def within(weights: Weights) -> Weights:
+    """The context model's weights among a network's; none, where it was trained without."""
+    return {k[len(PREFIX) :]: v for k, v in weights.items() if k.startswith(PREFIX)}
 
 
 def shift(padded: jax.Array, reach: int, tap: tuple[int, int]) -> jax.Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,10 +58,18 @@ class EdgeNetworks(Networks):
         worth = self.training.choose
         if not worth:
             return whole
-        distribution = self.call(self.context, params, whole, quality)
-        saved = edge.bits(whole, distribution) - edge.bits(jnp.zeros_like(whole), distribution)
+        price = self.price(params, whole, quality)
+        saved = price(whole) - price(jnp.zeros_like(whole))
         loss = 2.0 * jnp.abs(latents) - 1.0
         return jnp.where((jnp.abs(whole) == 1) & (loss < worth * saved), 0.0, whole)
+
+    def price(
+        self, params: Params, latents: jax.Array, quality: jax.Array
+    ) -> Callable[[jax.Array], jax.Array]:
+        """What values would cost in bits, each in the place of one of the latents, all
+        [n, h, w, c]; the others being as they are."""
+        distribution = self.call(self.context, params, latents, quality)
+        return lambda values: edge.bits(values, distribution)
 
     def bits(
         self,
@@ -76,12 +86,11 @@ class EdgeNetworks(Networks):
         number: at zero, where most are, there is none, and nothing holds against the distortion's
         pull. The value, and what the context model learns from, is that of the whole numbers.
         """
-        distribution = self.call(self.context, params, latents, quality)
+        price = self.price(params, latents, quality)
         if exact is None or self.training.slope != "smooth":
-            return jnp.sum(edge.bits(latents, distribution), axis=(1, 2, 3))
-        bits = edge.bits(jax.lax.stop_gradient(latents), distribution)
-        above, below = (edge.bits(exact + half, distribution) for half in (0.5, -0.5))
-        pull = jax.lax.stop_gradient(above - below) * exact
+            return jnp.sum(price(latents), axis=(1, 2, 3))
+        bits = price(jax.lax.stop_gradient(latents))
+        pull = jax.lax.stop_gradient(price(exact + 0.5) - price(exact - 0.5)) * exact
         return jnp.sum(bits + pull - jax.lax.stop_gradient(pull), axis=(1, 2, 3))
 
     def start(self, pool: Pool) -> dict[str, np.ndarray]:
