@@ -57,7 +57,7 @@ def draw(paths: list[Path], out: Path) -> None:
                 place = {"textcoords": "offset points", "xytext": (-14, 6), "color": colour}
                 axes.annotate(quality, (rates[-1], decibels[-1]), weight="bold", **place)
             label = "_"  # one entry a run in the legend
-    axes.set_xlabel("bits per pixel of the network's own context model, held-back pictures")
+    axes.set_xlabel("ideal bits per pixel, held-back pictures")
     axes.set_ylabel("MS-SSIM, dB (-10 log10(1 - MS-SSIM))")
     axes.legend(frameon=False, loc="lower right", title="discs: where a run ended")
     axes.grid(color="#dddddd", lw=0.6)
