@@ -17,8 +17,8 @@ Weights = dict[str, np.ndarray]
 CENTRES = "enc_centres/centres"
 VALUES = "dec_values_bytes/range"
 # The bytes of edge's residual streams have one scale each, so that one layer's outliers cost all of
-# them: clipping more than `ranges.TAIL` won 0.4 dB of -10 log10(1 - MS-SSIM) at A. Longer training has
-# made the tails longer since: 2e-4, which was best then, costs 0.22 dB, this 0.14 (2e-3 0.13).
+# them: clipping more than `ranges.TAIL` won 0.4 dB of -10 log10(1 - MS-SSIM) at A. Longer training
+# made the tails longer: 2e-4, which was best then, now costs 0.22 dB, this 0.14 (2e-3 0.13).
 EDGE_TAIL = 1e-3
 
 

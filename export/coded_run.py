@@ -39,8 +39,7 @@ def parameters(source: str, config: EdgeConfig | CvprConfig) -> Weights:
     """
     if not isinstance(config, EdgeConfig):
         raise ConfigError("--coder: only for edge networks")
-    weights = checkpoint.load(source).averaged()
-    weights = context_model.within(weights) or weights
+    weights = context_model.given(checkpoint.load(source).averaged())
     order = np.arange(config.latents)
     sizes = (len(weights.get(name, order)) for name in ("bias0", "bias1"))
     want = context_model.start(order, np.ones(len(order)), REACH, *sizes, seed=0)

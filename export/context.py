@@ -39,7 +39,7 @@ from edgecomp.errors import EdgecompError
 from edgecomp.models import Model, load_model
 from export import checkpoint, data, golden, manifest
 from export.context_file import pack
-from export.context_model import FIXED, ContextError, Weights, bits, predict, start, within
+from export.context_model import FIXED, ContextError, Weights, bits, given, predict, start
 
 FILE = "context.bin"
 LOG_SECONDS = 30.0
@@ -299,8 +299,7 @@ def main(argv: list[str] | None = None) -> int:
         elif args.data and (args.steps > 0 or args.seconds > 0):
             plan = Plan(**{name: getattr(args, name) for name in Plan.__dataclass_fields__
                            if hasattr(args, name)})  # fmt: skip
-            known = checkpoint.load(args.init).averaged() if args.init else None
-            known = known and (within(known) or known)
+            known = given(checkpoint.load(args.init).averaged()) if args.init else None
             found, line = train(load_model(args.model), plan, args.data, known)
             print(line)
             if args.release:

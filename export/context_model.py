@@ -80,6 +80,11 @@ def within(weights: Weights) -> Weights:
     return {k[len(PREFIX) :]: v for k, v in weights.items() if k.startswith(PREFIX)}
 
 
+def given(weights: Weights) -> Weights:
+    """What a checkpoint has of them: among a network's weights, or else all that is in it."""
+    return within(weights) or weights
+
+
 def shift(padded: jax.Array, reach: int, tap: tuple[int, int]) -> jax.Array:
     """What stands at an offset from each position: padded [n, reach + h, 2 reach + w, c] ->
     [n, h, w, c]."""

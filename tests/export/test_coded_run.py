@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from .conftest import Command, tiny_settings
+from .test_context import random_weights
 
 jax = pytest.importorskip("jax")
 
@@ -25,14 +26,9 @@ TUNE = ("--learning-rate", 1e-3, "--warmup", 1, "--slope", "smooth")
 LATENTS = 16
 
 
-def parameters(seed: int = 3) -> dict[str, np.ndarray]:
-    """A coder's, as after some training: none of them zero, the channels in another order."""
-    random = np.random.default_rng(seed)
-    std = np.sort(random.uniform(0.2, 3.0, LATENTS))[::-1]
-    weights = context_model.start(random.permutation(LATENTS), std, 2, 32, 32, seed)
-    for name in ("bias0", "bias1", "mean_bias", "linear", "within"):
-        weights[name] = random.normal(0, 0.1, weights[name].shape).astype(np.float32)
-    return weights
+def parameters() -> dict[str, np.ndarray]:
+    """A coder's, as after some training, for these latents."""
+    return random_weights(LATENTS, 2, 3)
 
 
 def networks_with(coder: dict[str, np.ndarray], **training: Any) -> Any:
