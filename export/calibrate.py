@@ -7,7 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from export import ranges
+from export import equalise, ranges
 from export.networks import cvpr, edge
 from export.networks.cvpr import CvprConfig
 from export.networks.edge import EdgeConfig
@@ -28,7 +28,8 @@ def quantised(
     """Quantised encoder and decoder of a folded network, and ``weights`` with their ranges.
 
     Ranges that training has not set are calibrated on ``pictures``, uint8 [1, H, W, 3] with sides
-    that are multiples of the stride.
+    that are multiples of the stride; before that the channels of an `edge` network are made alike
+    (equalise.py), which changes its weights and not what it computes.
     """
     rounding = replace(config, quantised=True)
     if isinstance(rounding, EdgeConfig):
@@ -39,6 +40,7 @@ def quantised(
         return encoder, decoder, weights
     if isinstance(config, EdgeConfig):
         inputs = [edge.encoder_input(config, picture) for picture in pictures]
+        weights = equalise.equalised(config, (encoder, decoder), weights, inputs, EDGE_TAIL)
         found = ranges.calibrate_both(encoder, decoder, weights, inputs, np.round, EDGE_TAIL)
     else:
         inputs = [picture.astype(np.float32) for picture in pictures]

@@ -18,6 +18,11 @@ def rounders(model: keras.Model) -> list[FakeQuant]:
     return [layer for layer in model.layers if isinstance(layer, FakeQuant)]
 
 
+def unrounded(model: keras.Model) -> dict[str, np.ndarray]:
+    """Range weights by path with which a quantised model rounds no activation."""
+    return {layer.range.path: np.zeros(2, np.float32) for layer in rounders(model)}
+
+
 def calibrate(
     model: keras.Model,
     weights: dict[str, np.ndarray],
@@ -30,8 +35,7 @@ def calibrate(
     distribution (all but ``tail``) count; the widest over the inputs is kept.
     """
     layers = rounders(model)
-    unrounded = {layer.range.path: np.zeros(2, np.float32) for layer in layers}
-    set_weights(model, {**weights, **unrounded})
+    set_weights(model, {**weights, **unrounded(model)})
     probe = keras.Model(model.inputs, [layer.output for layer in layers])
     ends = np.zeros((len(layers), 2))
     for x in inputs:
