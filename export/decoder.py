@@ -4,10 +4,10 @@ python -m export.decoder CHECKPOINT --model MODELDIR --data DIR [DIR...] --out R
 
 Networks are trained on latents as they are rounded, but a model that chooses its symbols (`choice`
 in its manifest) makes zeros of some: its decoder is given others than it knows, at the same rate.
-Here the training pictures go through MODELDIR's int8 encoder and its coder once, and the decoder
-alone learns to restore them, with the roundings of its int8 graph in the loop where the checkpoint
-has their ranges. Encoder and context model stay as they are to the bit, so the model that
-`export.to_onnx RUN2` makes with the options of MODELDIR has the same encoder, and the same
+Here crops of the training pictures go through MODELDIR's int8 encoder and its coder once, and the
+decoder alone learns to restore them, with the roundings of its int8 graph in the loop where the
+checkpoint has their ranges. Encoder and context model stay as they are to the bit, so the model
+that `export.to_onnx RUN2` makes with the options of MODELDIR has the same encoder, and the same
 parameters of its coder fit (`export.context --from`): the same bytes restore better.
 
 CHECKPOINT and --rate-scale are those of MODELDIR's export; a float16 checkpoint, since rounding its
@@ -20,6 +20,7 @@ import argparse
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -94,6 +95,15 @@ class DecoderNetworks(EdgeNetworks):
         return {**params, **{name: params[name] * factor for name in names}}
 
 
+def whole_crops(picture: np.ndarray, side: int) -> Iterator[np.ndarray]:
+    """The crops of a picture [H, W, 3] that lie side by side in its middle."""
+    rows, columns = (extent // side for extent in picture.shape[:2])
+    top, left = (extent % side // 2 for extent in picture.shape[:2])
+    for row in range(top, top + rows * side, side):
+        for column in range(left, left + columns * side, side):
+            yield picture[row : row + side, column : column + side]
+
+
 def planes(config: EdgeConfig) -> int:
     """Values a pixel that hold the latents of a patch."""
     return -(-config.latents // config.patch**2)
@@ -145,8 +155,14 @@ class DecoderRun(Run):
     def _pictures(self, held: list[Path], files: list[Path]) -> tuple[np.ndarray, data.Pool]:
         training = self.settings.training
         centres = data.load_centres(held, training.held_back_side)
-        pictures = data.scaled(files, training.crop, training.scales)
-        pool = data.pool_of(map(self._coded, pictures), training.crop)
+        # Each crop is coded by itself: symbols of a larger picture speak at a crop's edges of
+        # pixels beyond, which the decoder would have to do without, and would learn to.
+        crops = (
+            crop
+            for picture in data.scaled(files, training.crop, training.scales)
+            for crop in whole_crops(picture, training.crop)
+        )
+        pool = data.pool_of(map(self._coded, crops), training.crop)
         if not len(centres):
             side = training.held_back_side
             return np.zeros((0, side, side, self.networks.channels), np.uint8), pool

@@ -175,6 +175,46 @@ def test_symbols_travel_with_their_picture(latents: int) -> None:
     np.testing.assert_array_equal(part[0], symbols.transpose(1, 2, 0)[1:2, 2:4])
 
 
+@pytest.mark.parametrize(
+    ("shape", "corners"),
+    [((16, 16), [(0, 0)]), ((40, 23), [(4, 3), (20, 3)]), ((15, 90), [])],
+    ids=["one", "middle", "too-low"],
+)
+def test_crops_lie_side_by_side(shape: tuple[int, int], corners: list[tuple[int, int]]) -> None:
+    from export.decoder import whole_crops
+
+    picture = np.arange(shape[0] * shape[1] * 3).reshape(*shape, 3)
+    found = list(whole_crops(picture, 16))
+    assert len(found) == len(corners)
+    for crop, (top, left) in zip(found, corners, strict=True):
+        np.testing.assert_array_equal(crop, picture[top : top + 16, left : left + 16])
+
+
+def test_each_crop_is_coded_by_itself(
+    source: Path, model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """What it is trained on has the symbols of a picture that ends where the crop does."""
+    from export import checkpoint
+    from export.context import chosen
+    from export.decoder import DecoderRun, symbols_of
+    from export.settings import Settings
+
+    settings = Settings.from_dict(checkpoint.load(source).meta["settings"])
+    one = load_model(model)
+    run = DecoderRun(settings, [str(pictures)], tmp_path, one, SCALE)
+    side, channels = settings.training.crop, run.networks.channels
+    backend, coder = load_backend("onnx", one, precision="int8"), load_coder(one, "context")
+    assert isinstance(coder, ContextCoder)
+    for offset, height, width in run.pool.table:
+        assert (height, width) == (side, side)
+        both = run.pool.pixels[offset : offset + side * side * channels]
+        both = both.reshape(side, side, channels)
+        picture = np.ascontiguousarray(both[..., :3])
+        latent = chosen(one, backend.analyse(picture, 0), coder)
+        found = np.asarray(symbols_of(settings.network, both[None, ..., 3:]))[0]
+        np.testing.assert_array_equal(found, latent.symbols.transpose(1, 2, 0))
+
+
 def refused(*words: object) -> int:
     """Exit status of the command, in this process."""
     from export import decoder
