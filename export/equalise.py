@@ -49,8 +49,10 @@ def peaks(model: keras.Model, inputs: list[np.ndarray], tail: float) -> Peaks:
 
 
 def factors(structure: Structure, found: Peaks) -> dict[str, np.ndarray]:
-    """What each channel of a group is to be multiplied by, at least one, for the groups whose
-    activations are in ``found`` (by name of the rounding layer)."""
+    """What each channel of a group is to be multiplied by, at least one.
+
+    ``found`` has the peaks of every rounding layer of encoder and decoder, by its name.
+    """
     out = {}
     for group in structure.widths:
         block = structure.block_of(group)
@@ -58,12 +60,10 @@ def factors(structure: Structure, found: Peaks) -> dict[str, np.ndarray]:
         if block is None:  # a stream: the sums behind its blocks too
             part = structure.part_of(group)
             names += [f"{name}_bytes" for name, b in structure.blocks.items() if b.part == part]
-        each = [found[name] for name in names if name in found]
-        if each:
-            peak = np.max(each, axis=0)
-            share = np.maximum(peak / max(peak.max(), 1e-9), LEAST)
-            power = STREAM_POWER if block is None else INNER_POWER
-            out[group] = (share**-power).astype(np.float32)
+        peak = np.max([found[name] for name in names], axis=0)
+        share = np.maximum(peak / max(peak.max(), 1e-9), LEAST)
+        power = STREAM_POWER if block is None else INNER_POWER
+        out[group] = (share**-power).astype(np.float32)
     return out
 
 
