@@ -483,36 +483,69 @@ TROUBLE = """
 """
 
 
-def test_what_workers_cannot_do_is_done_here(
-    tmp_path: Path, compress: Compress, processes: Processes, coded: list[tuple[int, int]]
-) -> None:
-    for height in range(56, 63):
-        make_pictures(tmp_path / str(height), 1, (72, height))
-        (tmp_path / "in").mkdir(exist_ok=True)
-        (tmp_path / str(height) / "00.png").rename(tmp_path / "in" / f"{height}.png")
-    compress("without.ecz")
-    coded.clear()
+@pytest.fixture
+def trouble(tmp_path: Path, processes: Processes) -> Processes:
+    """That scheduler with two workers that do `TROUBLE`."""
     changes = {"picture_coder.py": ("\n        memory = memory_for(pixels)\n", TROUBLE)}
     other = other_edgecomp(tmp_path / "other", changes)
     for _ in range(2):
         processes.add_worker(other)
-    summary = compress("with.ecz", dask=processes.address)
+    return processes
+
+
+def of_heights(tmp_path: Path, *heights: int) -> None:
+    """A picture of each height, named after it."""
+    (tmp_path / "in").mkdir()
+    for height in heights:
+        make_pictures(tmp_path / str(height), 1, (72, height))
+        (tmp_path / str(height) / "00.png").rename(tmp_path / "in" / f"{height}.png")
+
+
+def done_here(summary: CompressSummary, coded: list[tuple[int, int]]) -> dict[int, str]:
+    """By the height of each picture that workers could not code, the reason; those and no others
+    were coded in this process."""
+    reasons = {int(Path(note.path).stem): note.reason for note in summary.coded_here}
+    assert sorted(coded) == [(72, height) for height in sorted(reasons)]
+    return reasons
+
+
+def test_what_workers_cannot_do_is_done_here(
+    tmp_path: Path, compress: Compress, trouble: Processes, coded: list[tuple[int, int]]
+) -> None:
+    of_heights(tmp_path, *range(56, 62))
+    compress("without.ecz")
+    coded.clear()
+    summary = compress("with.ecz", dask=trouble.address)
     assert same(tmp_path, "without.ecz", "with.ecz")
-    reasons = {Path(note.path).name: note.reason for note in summary.coded_here}
+    reasons = done_here(summary, coded)
     expected = {
-        "57.png": "RuntimeError: no idea",
-        "58.png": "MemoryError",
-        "59.png": "it gave something else back",
-        "60.png": "it gave something else back",
-        "61.png": "it gave something else back",
-        "62.png": "all those workers died",
+        57: "RuntimeError: no idea",
+        58: "MemoryError",
+        59: "it gave something else back",
+        60: "it gave something else back",
+        61: "it gave something else back",
     }
-    for name, words in expected.items():
-        assert words in reasons[name], reasons[name]
-    # Whatever a worker had when it died is done here too.
-    assert set(coded) == {(72, int(name.removesuffix(".png"))) for name in reasons}
+    assert reasons.keys() == expected.keys()
+    for height, words in expected.items():
+        assert words in reasons[height], reasons[height]
     assert summary.exit_code == ExitCode.DONE
     assert summary.to_json()["coded_here"][0]["path"].endswith(".png")
+
+
+def test_a_picture_that_kills_its_worker_is_done_here(
+    tmp_path: Path, compress: Compress, trouble: Processes, coded: list[tuple[int, int]]
+) -> None:
+    of_heights(tmp_path, 50, 51, 52, 53, 62)
+    compress("without.ecz")
+    coded.clear()
+    summary = compress("with.ecz", dask=trouble.address)
+    assert same(tmp_path, "without.ecz", "with.ecz")
+    reasons = done_here(summary, coded)
+    assert 62 in reasons
+    # Whichever others waited for that worker when it died are among them, for the same reason.
+    for reason in reasons.values():
+        assert "all those workers died" in reason
+    assert summary.exit_code == ExitCode.DONE
 
 
 def test_no_workers_are_left(
