@@ -3,7 +3,7 @@
 python -m export.curves LOG.csv [LOG.csv...] --out FILE.png
 
 Each log is one run's figures on the held-back pictures; runs are drawn in their order, one colour
-each, one line a quality. Needs matplotlib (the extra `eval`).
+each, one line a quality, named where its last run ended. Needs matplotlib (the extra `eval`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import math
 import sys
 from pathlib import Path
 
-COLOURS = ("#0072b2", "#e69f00", "#999999", "#d55e00", "#009e73", "#cc79a7")
+COLOURS = (
+    *("#0072b2", "#e69f00", "#999999", "#d55e00"),
+    *("#009e73", "#cc79a7", "#56b4e9", "#000000"),
+)
 SIZE, DPI = (9.0, 5.0), 140
 
 
@@ -47,13 +50,15 @@ def draw(paths: list[Path], out: Path) -> None:
 
     figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for number, path in enumerate(paths):
+    runs = [read(path) for path in paths]
+    last = {quality: number for number, run in enumerate(runs) for quality in run}
+    for number, (path, run) in enumerate(zip(paths, runs, strict=True)):
         colour, label = COLOURS[number % len(COLOURS)], path.stem
-        for quality, points in read(path).items():
+        for quality, points in run.items():
             rates, decibels = zip(*points, strict=True)
             axes.plot(rates, decibels, color=colour, lw=1, marker=".", ms=4, label=label)
             axes.plot(rates[-1:], decibels[-1:], color=colour, marker="o", ms=7)
-            if number == len(paths) - 1:
+            if number == last[quality]:
                 place = {"textcoords": "offset points", "xytext": (-14, 6), "color": colour}
                 axes.annotate(quality, (rates[-1], decibels[-1]), weight="bold", **place)
             label = "_"  # one entry a run in the legend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -30,6 +31,25 @@ def test_the_figure(tmp_path: Path) -> None:
     with Image.open(tmp_path / "below" / "figure.png") as figure:
         assert figure.size == (1260, 700)
         assert len(figure.convert("RGB").getcolors(1 << 24) or ()) > 10
+
+
+def test_each_quality_is_named_where_its_last_run_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named: list[tuple[str, tuple[float, float]]] = []
+    matplotlib_axes = pytest.importorskip("matplotlib.axes")
+    real = matplotlib_axes.Axes.annotate
+
+    def annotate(self: Any, text: str, xy: tuple[float, float], **options: Any) -> Any:
+        named.append((text, xy))
+        return real(self, text, xy, **options)
+
+    monkeypatch.setattr(matplotlib_axes.Axes, "annotate", annotate)
+    (tmp_path / "both.csv").write_text(LOG)
+    (tmp_path / "a.csv").write_text("step,bpp_A,msssim_A\n0,0.6,0.98\n9,0.5,0.99\n")
+    words = [str(tmp_path / name) for name in ("both.csv", "a.csv")]
+    assert main([*words, "--out", str(tmp_path / "figure.png")]) == 0
+    assert sorted(named) == [("A", (0.5, pytest.approx(20))), ("B", (0.9, pytest.approx(20)))]
 
 
 @pytest.mark.parametrize("content", [None, "", "a,b\n1,2\n", LOG.replace("0.98,30", "1.0,30")])
