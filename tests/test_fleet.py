@@ -163,6 +163,11 @@ def left(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if PARTIAL.search(name)]
 
 
+def written(folder: Path) -> int:
+    """Bytes of all that `left` names; what is written is buffered, so it grows by steps."""
+    return sum((folder / name).stat().st_size for name in left(folder))
+
+
 class After:
     """A progress that does something when so many files are done."""
 
@@ -580,8 +585,7 @@ def test_the_scheduler_is_killed(tmp_path: Path, tiny: Path, compress: Compress)
     with Processes(tmp_path / "cluster") as processes:
         processes.add_worker()
         with started([*words, processes.address]) as run:
-            wait_until(lambda: bool(left(tmp_path)) or run.poll() is not None)
-            time.sleep(0.2)
+            wait_until(lambda: written(tmp_path) > 0 or run.poll() is not None)
             kill(processes.scheduler)
             _, err = run.communicate(timeout=HANG_SECONDS)
     (line,) = err.decode().splitlines()  # and nothing that Dask logs
